@@ -1,0 +1,1 @@
+"""The inner ring: settings, errors, domain types, ports and use cases. No framework is imported here."""

@@ -1,0 +1,1 @@
+"""The method: encoders, composition, re-ranking, data sets and training."""

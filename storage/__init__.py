@@ -1,0 +1,1 @@
+"""Adapters to stateful services: Postgres, pgvector and S3."""

@@ -1,0 +1,23 @@
+"""Who may do what."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    READ = "read"
+    WRITE = "write"
+    QUERY = "query"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request: the tenant that every row belongs to, and the key's scopes."""
+
+    tenant_id: UUID
+    key_id: UUID
+    scopes: frozenset[Scope]

@@ -1,0 +1,112 @@
+"""Jobs and the outcomes of their items."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    IMPORT = "import"
+    DELETE = "delete"
+    REINDEX = "reindex"
+    QUERY = "query"
+    QUERY_BATCH = "query_batch"
+    EXPORT = "export"
+    TRAIN = "train"
+
+
+class JobState(StrEnum):
+    """State of a job; `core/jobs.py` holds the transitions."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELED = "canceled"
+
+
+class JobStage(StrEnum):
+    """What a running job is busy with."""
+
+    PLANNING = "planning"
+    FETCHING = "fetching"
+    EMBEDDING = "embedding"
+    INDEXING = "indexing"
+    SEARCHING = "searching"
+    RERANKING = "reranking"
+    FINISHING = "finishing"
+
+
+class Outcome(StrEnum):
+    """How one item ended."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    DELETED = "deleted"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Progress of a job. `total` is None until planning ends; then the sum always adds up."""
+
+    total: int | None = None
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+    @property
+    def done(self) -> int:
+        """Items with an outcome."""
+        return self.created + self.updated + self.unchanged + self.deleted + self.failed + self.canceled
+
+    @property
+    def pending(self) -> int:
+        """Items without an outcome; 0 while the total is unknown."""
+        return 0 if self.total is None else self.total - self.done
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The truth about a piece of asynchronous work."""
+
+    id: UUID
+    tenant_id: UUID
+    kind: JobKind
+    state: JobState
+    stage: JobStage
+    gallery_id: UUID | None
+    gallery_name: str | None
+    params: dict[str, Any]
+    counters: Counters
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+    warnings: tuple[str, ...]
+    version: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    deadline_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """How one item ended, with the reason when it failed. `source` is a file, line or URL."""
+
+    external_id: str
+    outcome: Outcome
+    source: str = ""
+    code: str = ""
+    detail: str = ""

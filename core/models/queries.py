@@ -1,0 +1,53 @@
+"""Composed queries and their results."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A result row of a query. Ranks start at 1; `rank` is final, `p_yes` is None when the judge did not see it."""
+
+    image_id: UUID
+    external_id: str
+    coarse_rank: int
+    coarse_score: float
+    rank: int
+    score: float
+    p_yes: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Concepts of the reference that the query kept and dropped, heaviest first, with weights in 0..1."""
+
+    kept: tuple[tuple[str, float], ...] = ()
+    dropped: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RerankOptions:
+    """How far and how long the judge looks."""
+
+    depth: int
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParams:
+    """A validated query as stored in `jobs.params`. The reference is an image of the gallery or an uploaded object."""
+
+    text: str | None = None
+    negative_text: str | None = None
+    reference_image_id: str | None = None
+    reference_object_key: str | None = None
+    reference_region: tuple[float, float, float, float] | None = None
+    filter: dict[str, Any] = field(default_factory=dict)
+    top_k: int = 20
+    strategy: str = "intersection"
+    rerank: RerankOptions | None = None
+    explain: bool = False
+    include_reference: bool = False
+    min_score: float | None = None

@@ -1,0 +1,92 @@
+"""Units of work, queues and workers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class Queue(StrEnum):
+    """The queues; `docs` and `deploy/` use the same names."""
+
+    INGEST = "ingest"
+    EMBED = "embed"
+    EMBED_GPU = "embed.gpu"
+    QUERY = "query"
+    RERANK = "rerank"
+    MAINTENANCE = "maintenance"
+    RECONCILE = "reconcile"
+
+
+class UnitKind(StrEnum):
+    """What a unit does; each kind has one handler."""
+
+    PLAN = "plan"
+    FETCH = "fetch"
+    EMBED = "embed"
+    SEARCH = "search"
+    RERANK = "rerank"
+    DELETE_GALLERY = "delete_gallery"
+
+
+class UnitState(StrEnum):
+    """State of a unit of work."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class NewUnit:
+    """A unit about to be stored. `size` is the number of items that its cursor walks over."""
+
+    id: UUID
+    tenant_id: UUID
+    job_id: UUID
+    kind: UnitKind
+    queue: Queue
+    size: int
+    payload: dict[str, Any]
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedUnit:
+    """A unit that this worker holds under `lease_token`. `attempts` counts deaths since its last progress."""
+
+    id: UUID
+    tenant_id: UUID
+    job_id: UUID
+    kind: UnitKind
+    queue: Queue
+    size: int
+    payload: Mapping[str, Any]
+    cursor: int
+    attempts: int
+    batch_limit: int | None
+    lease_token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBeat:
+    """A worker's sign of life, written from its consuming loop."""
+
+    name: str
+    queues: tuple[Queue, ...]
+    device: str
+    pid: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consumers:
+    """Live workers of a queue, and since when there have been none."""
+
+    queue: Queue
+    count: int
+    last_seen_at: datetime | None

@@ -1,0 +1,45 @@
+"""What the use cases need from the outside. Each Protocol's docstrings are its contract.
+
+Adapters translate every driver error into `core.errors`; an unreachable service raises `UnavailableError`.
+"""
+
+from core.ports.access import ApiKeys, IdempotencyKeys, SavedResponse
+from core.ports.catalog import Blobs, Galleries, Images, StoredImage, Written
+from core.ports.jobs import Candidates, JobItems, JobQuery, Jobs
+from core.ports.method import Composer, Composition, CompositionInput, Encoder, EncoderRegistry, Judge, JudgeIdentity
+from core.ports.services import Clock, Doorbell, ObjectStore
+from core.ports.units import Units, Workers
+from core.ports.uow import UnitOfWork, UnitOfWorkFactory
+from core.ports.vectors import ConceptStore, Indexes, VectorIndex
+
+__all__ = [
+    "ApiKeys",
+    "Blobs",
+    "Candidates",
+    "Clock",
+    "Composer",
+    "Composition",
+    "CompositionInput",
+    "ConceptStore",
+    "Doorbell",
+    "Encoder",
+    "EncoderRegistry",
+    "Galleries",
+    "IdempotencyKeys",
+    "Images",
+    "Indexes",
+    "JobItems",
+    "JobQuery",
+    "Jobs",
+    "Judge",
+    "JudgeIdentity",
+    "ObjectStore",
+    "SavedResponse",
+    "StoredImage",
+    "UnitOfWork",
+    "UnitOfWorkFactory",
+    "Units",
+    "VectorIndex",
+    "Workers",
+    "Written",
+]

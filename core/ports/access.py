@@ -1,0 +1,55 @@
+"""API keys and replayable responses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from core.models import Principal, Scope
+
+
+class ApiKeys(Protocol):
+    """Tenants and their keys; only SHA-256 hashes are stored."""
+
+    def add_tenant(self, name: str) -> UUID:
+        """Id of the tenant of that name, created when missing."""
+        ...
+
+    def add_key(self, tenant_id: UUID, *, key_sha256: str, scopes: Sequence[Scope], label: str) -> UUID:
+        """Store a key's hash."""
+        ...
+
+    def find(self, key_sha256: str) -> Principal | None:
+        """Who the key belongs to; one indexed look-up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SavedResponse:
+    """A first response, replayed for the same Idempotency-Key. `status` is None while the first is still running."""
+
+    fingerprint: str
+    status: int | None
+    body: dict[str, Any] | None
+    headers: dict[str, str]
+
+
+class IdempotencyKeys(Protocol):
+    """Replayable first responses, per tenant, kept 24 h."""
+
+    def begin(self, tenant_id: UUID, key: str, fingerprint: str) -> SavedResponse | None:
+        """Reserve the key; None when it is new (or its reservation is stale), else what is stored under it."""
+        ...
+
+    def finish(self, tenant_id: UUID, key: str, response: SavedResponse) -> None:
+        """Store the first response."""
+        ...
+
+    def abandon(self, tenant_id: UUID, key: str) -> None:
+        """Forget a reservation whose request failed before it had any effect."""
+        ...
+
+    def expire(self, *, older_than: timedelta) -> int:
+        """Delete old keys."""
+        ...

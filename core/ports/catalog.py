@@ -1,0 +1,119 @@
+"""Galleries, images and blobs in SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from core.filters import Filter
+from core.models import Attributes, Blob, Gallery, Image, ImageDraft, Outcome, Page
+
+
+class Galleries(Protocol):
+    """Galleries of tenants. Reading another tenant's row is the same as reading none."""
+
+    def add(self, gallery: Gallery) -> None:
+        """Insert. ConflictError when the tenant already has that name."""
+        ...
+
+    def get(self, tenant_id: UUID, name: str) -> Gallery | None:
+        """The gallery, unless it is missing or being deleted. `image_count` is filled."""
+        ...
+
+    def by_id(self, gallery_id: UUID) -> Gallery | None:
+        """The gallery, also while it is being deleted."""
+        ...
+
+    def page(self, tenant_id: UUID, *, size: int, after: str | None) -> Page[Gallery]:
+        """By name, keyset."""
+        ...
+
+    def update(self, gallery: Gallery) -> None:
+        """Write name, device, attributes_schema, active_index_id, deleting; bumps `version`."""
+        ...
+
+    def remove(self, gallery_id: UUID) -> None:
+        """Delete the row with its images, indexes and concepts (vector tables are dropped by the caller)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """What ingest compares an incoming row with."""
+
+    id: UUID
+    sha256: str
+    attributes: Attributes
+    last_job_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Result of an upsert: the row's id and whether it was created, updated, or left to a newer job (`unchanged`)."""
+
+    image_id: UUID
+    outcome: Outcome
+
+
+class Images(Protocol):
+    """Image rows. Writers pass rows in `external_id` order, so that concurrent batches cannot deadlock."""
+
+    def get(self, gallery_id: UUID, image_id: UUID) -> Image | None:
+        """One image."""
+        ...
+
+    def find(self, gallery_id: UUID, external_id: str) -> Image | None:
+        """One image by the shop's own id."""
+        ...
+
+    def many(self, image_ids: Sequence[UUID]) -> dict[UUID, Image]:
+        """Those of the ids that exist."""
+        ...
+
+    def current(self, gallery_id: UUID, external_ids: Sequence[str]) -> dict[str, StoredImage]:
+        """What is stored now under these external ids."""
+        ...
+
+    def upsert(self, gallery: Gallery, drafts: Sequence[ImageDraft], *, job_id: UUID) -> dict[str, Written]:
+        """Insert or update rows, keyed by external_id; rows whose last writer is a newer job stay untouched."""
+        ...
+
+    def set_attributes(
+        self, gallery_id: UUID, attributes: Mapping[str, Attributes], *, job_id: UUID
+    ) -> dict[str, Outcome]:
+        """Replace attributes by external_id, nothing else: `updated`, or `unchanged` when gone or written by a newer job."""
+        ...
+
+    def patch_attributes(self, image_id: UUID, attributes: Attributes) -> Image:
+        """Replace one image's attributes (API edit); bumps `version`. NotFoundError when gone."""
+        ...
+
+    def page(
+        self, gallery_id: UUID, *, size: int, after: str | None, where: Filter | None, external_id: str | None
+    ) -> Page[Image]:
+        """By id, keyset, optionally filtered."""
+        ...
+
+    def remove(self, gallery_id: UUID, image_ids: Sequence[UUID]) -> int:
+        """Delete rows (their vectors are deleted through `VectorIndex.remove` by the caller)."""
+        ...
+
+    def count(self, gallery_id: UUID) -> int:
+        """Rows of a gallery."""
+        ...
+
+    def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:
+        """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent."""
+        ...
+
+
+class Blobs(Protocol):
+    """Which pictures the bucket holds for a tenant."""
+
+    def touch(self, tenant_id: UUID, sha256s: Sequence[str]) -> dict[str, Blob]:
+        """Lock and touch those that are there, so that no GC takes them; returns them."""
+        ...
+
+    def add(self, tenant_id: UUID, blobs: Sequence[Blob]) -> None:
+        """Insert or touch, in sha256 order."""
+        ...

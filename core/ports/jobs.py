@@ -1,0 +1,111 @@
+"""Jobs, their items and candidates in SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from core.models import Candidate, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Page
+
+
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Filters of a job listing."""
+
+    state: JobState | None = None
+    kind: JobKind | None = None
+    gallery_name: str | None = None
+    created_after: datetime | None = None
+
+
+class Jobs(Protocol):
+    """Jobs. Every write bumps `version`, which is the ETag and what long-polls wait for."""
+
+    def add(self, job: Job) -> None:
+        """Insert."""
+        ...
+
+    def get(self, tenant_id: UUID, job_id: UUID) -> Job | None:
+        """The tenant's job."""
+        ...
+
+    def lock(self, job_id: UUID) -> Job | None:
+        """The job, its row locked until the transaction ends."""
+        ...
+
+    def page(self, tenant_id: UUID, query: JobQuery, *, size: int, after: str | None) -> Page[Job]:
+        """Newest first, keyset."""
+        ...
+
+    def start(self, job_id: UUID) -> None:
+        """Queued -> running with `started_at`; no effect in any other state."""
+        ...
+
+    def count(self, job_id: UUID, counts: Mapping[Outcome, int]) -> None:
+        """Add outcomes to the counters."""
+        ...
+
+    def set_total(self, job_id: UUID, total: int) -> None:
+        """Set once, when planning ends."""
+        ...
+
+    def set_stage(self, job_id: UUID, stage: JobStage) -> None:
+        """Write the stage if it differs."""
+        ...
+
+    def set_result(self, job_id: UUID, result: dict[str, Any], *, warnings: Sequence[str] = ()) -> None:
+        """Replace the result, and append warnings."""
+        ...
+
+    def set_deadline(self, job_id: UUID, deadline_at: datetime | None) -> None:
+        """When the reconciler must end the job with what it has."""
+        ...
+
+    def set_state(self, job_id: UUID, state: JobState, *, error: dict[str, Any] | None = None) -> None:
+        """Write a state that `core.jobs` allowed; a terminal one sets `finished_at` and counts what is left as canceled."""
+        ...
+
+    def overdue(self, now: datetime, *, limit: int) -> tuple[UUID, ...]:
+        """Running jobs whose deadline has passed."""
+        ...
+
+    def expired(self, now: datetime, *, limit: int) -> tuple[Job, ...]:
+        """Terminal jobs past `expires_at`."""
+        ...
+
+    def cancelling(self, *, limit: int) -> tuple[UUID, ...]:
+        """Jobs in state `cancelling`."""
+        ...
+
+    def remove(self, job_ids: Sequence[UUID]) -> None:
+        """Delete jobs with their units, items and candidates."""
+        ...
+
+    def active_ids(self, gallery_id: UUID) -> tuple[UUID, ...]:
+        """Jobs of the gallery that are not terminal."""
+        ...
+
+
+class JobItems(Protocol):
+    """Outcomes that are not plain success."""
+
+    def add(self, job_id: UUID, tenant_id: UUID, outcomes: Sequence[ItemOutcome]) -> None:
+        """Append."""
+        ...
+
+    def page(self, job_id: UUID, *, outcome: Outcome | None, size: int, after: str | None) -> Page[ItemOutcome]:
+        """In order of arrival, keyset."""
+        ...
+
+
+class Candidates(Protocol):
+    """Ranked candidates of queries."""
+
+    def replace(self, job_id: UUID, candidates: Sequence[Candidate]) -> None:
+        """Store exactly these."""
+        ...
+
+    def list(self, job_id: UUID) -> tuple[Candidate, ...]:
+        """By final rank."""
+        ...

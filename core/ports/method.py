@@ -1,0 +1,93 @@
+"""The method's models: encoder, composer and judge."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL.Image import Image as Picture
+
+from core.models import Concepts, EncoderIdentity, Explanation, Vector, Vectors
+
+
+class Encoder(Protocol):
+    """A two-tower image-text encoder. Thread-safe for encoding."""
+
+    identity: EncoderIdentity
+    max_text_tokens: int
+
+    def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
+        """Unit vectors float32 [n, d] of RGB pictures of any size."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors float32 [n, d]; texts longer than `max_text_tokens` are cut."""
+        ...
+
+    def is_cut(self, text: str) -> bool:
+        """Whether the text exceeds `max_text_tokens`."""
+        ...
+
+
+class EncoderRegistry(Protocol):
+    """Loaded encoders, by the name that the operator listed in settings."""
+
+    def get(self, name: str) -> Encoder:
+        """Load once, then shared. ModelLoadError when unlisted or not loadable completely."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A composed query: ANN `probes` [p, d] whose top-N form the pool, and the exact `score` of pooled vectors."""
+
+    probes: Vectors
+    score: Callable[[Vectors], Vector]
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionInput:
+    """What a strategy composes. All vectors are unit vectors of one encoder; absent modalities are None."""
+
+    reference: Vector | None
+    text: Vector | None
+    negative_text: Vector | None
+    mean: Vector | None
+    concepts: Concepts | None
+
+
+class Composer(Protocol):
+    """The strategies of stage 1, by name."""
+
+    def names(self) -> tuple[str, ...]:
+        """Known strategies."""
+        ...
+
+    def compose(self, strategy: str, query: CompositionInput) -> Composition:
+        """InvalidInputError when the strategy is unknown or lacks a modality it needs."""
+        ...
+
+    def general_vocabulary(self) -> dict[str, tuple[str, ...]]:
+        """Terms that need no catalog: keys `product` and `scene` (ConceptKind values)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeIdentity:
+    """What judged: the spec, sha256 over its weights, and the prompt's version."""
+
+    spec: str
+    weights_sha256: str
+    prompt_version: int
+
+
+class Judge(Protocol):
+    """Stage 2: a multimodal model that answers Yes or No per candidate."""
+
+    identity: JudgeIdentity
+    weight: float
+    """w of the final order: w * P(Yes) + (1 - w) * coarse score normalised within the shortlist."""
+
+    def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> Sequence[float]:
+        """P(Yes) per candidate, in order, calibrated."""
+        ...

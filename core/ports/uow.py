@@ -1,0 +1,50 @@
+"""One transaction over all repositories."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from core.ports.access import ApiKeys, IdempotencyKeys
+from core.ports.catalog import Blobs, Galleries, Images
+from core.ports.jobs import Candidates, JobItems, Jobs
+from core.ports.units import Units, Workers
+from core.ports.vectors import ConceptStore, Indexes, VectorIndex
+
+
+class UnitOfWork(Protocol):
+    """One transaction over all repositories: `with uow_factory() as uow: …; uow.commit()`; else it rolls back."""
+
+    api_keys: ApiKeys
+    galleries: Galleries
+    indexes: Indexes
+    images: Images
+    vectors: VectorIndex
+    concepts: ConceptStore
+    jobs: Jobs
+    units: Units
+    items: JobItems
+    blobs: Blobs
+    candidates: Candidates
+    workers: Workers
+    idempotency: IdempotencyKeys
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Roll back what was not committed."""
+        ...
+
+    def commit(self) -> None:
+        """Commit; UnavailableError when Postgres is gone."""
+        ...
+
+    def check(self) -> None:
+        """Raise UnavailableError unless Postgres answers."""
+        ...
+
+
+UnitOfWorkFactory: TypeAlias = Callable[[], UnitOfWork]

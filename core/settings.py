@@ -1,0 +1,121 @@
+"""All settings, read once at start by a composition root. `docs/configuration.md` documents each."""
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "SETR_"
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Typed, frozen settings; every field can be set by an environment variable `SETR_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="ignore")
+
+    # services
+    data_dir: Path = Field(Path(".setr"), description="Where `setr up` keeps its data, logs and generated secrets.")
+    database_url: str = Field("", description="Postgres 16+ with pgvector; empty: `setr up` starts its own.")
+    redis_url: str = Field(
+        "", description="Message broker (Redis, or an amqp:// URL); empty: `setr up` starts its own."
+    )
+    s3_endpoint: str = Field("", description="host:port of the S3 API; empty: `setr up` starts its own.")
+    s3_secure: bool = Field(default=False, description="Use https to reach S3.")
+    s3_access_key: SecretStr = Field(SecretStr(""), description="S3 access key.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
+    s3_region: str = Field("us-east-1", description="S3 region, always sent explicitly.")
+    s3_bucket: str = Field("setr", description="The bucket; created at start when missing.")
+    s3_public_endpoint: str = Field("", description="host:port that clients use in presigned URLs; empty: s3_endpoint.")
+    database_pool_size: int = Field(8, ge=1, description="Postgres connections a process keeps at most.")
+
+    # API
+    api_host: str = Field("127.0.0.1", description="Address that the API binds.")
+    api_port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0: a free one.")
+    api_threads: int = Field(16, ge=2, description="Server threads; at most half of them serve long-polls.")
+    public_url: str = Field("", description="Base URL in links; empty: derived from the request.")
+    max_upload_mib: int = Field(4096, ge=1, description="Largest request body of an import, in MiB.")
+    max_reference_mib: int = Field(20, ge=1, description="Largest reference picture of a query, in MiB.")
+    presigned_ttl_s: int = Field(900, ge=60, description="Life of presigned URLs, in seconds.")
+
+    # models
+    models_dir: Path = Field(
+        Path(__file__).resolve().parent.parent / "models", description="Folder with demo-encoder/ and demo-reranker/."
+    )
+    encoders: dict[str, str] = Field(
+        {"demo": "demo"}, description="Encoders that galleries may name: JSON of {name: spec}."
+    )
+    default_encoder: str = Field("demo", description="Encoder of a gallery that names none.")
+    reranker: str = Field("demo", description="Spec of the judge.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where this worker computes.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Compute type of encoders.")
+    torch_threads: int = Field(0, ge=0, description="CPU threads of torch in a worker; 0: torch's own choice.")
+    embed_batch: int = Field(32, ge=1, description="Images a batch of an embedding unit.")
+    rerank_batch: int = Field(16, ge=1, description="Candidates a forward pass of the judge.")
+
+    # ingest
+    ingest_threads: int = Field(4, ge=1, description="Threads of an ingest worker.")
+    ingest_batch: int = Field(32, ge=1, description="Items a transaction of an ingest unit.")
+    unit_items: int = Field(256, ge=1, description="Items a unit that planning cuts an import into.")
+    max_image_mib: int = Field(50, ge=1, description="Largest picture file, in MiB.")
+    max_image_megapixels: int = Field(50, ge=1, description="Largest picture that is decoded whole, in megapixels.")
+    max_jpeg_megapixels: int = Field(250, ge=1, description="Largest JPEG (decoded at reduced scale), in megapixels.")
+    max_archive_entries: int = Field(1_000_000, ge=1, description="Most entries an uploaded archive may have.")
+    max_archive_ratio: int = Field(200, ge=1, description="Largest ratio of unpacked to packed size of an entry.")
+    thumbnail_px: int = Field(256, ge=32, description="Longer side of thumbnails, in pixels.")
+
+    # durable work
+    lease_s: float = Field(
+        20.0, gt=0, description="A claimed unit is anybody's again this long after its last sign of life."
+    )
+    batch_limit_s: float = Field(120.0, gt=0, description="A batch older than this ends its worker process.")
+    reconcile_every_s: float = Field(10.0, gt=0, description="Period of the reconciler.")
+    deadlines_every_s: float = Field(2.0, gt=0, description="Period of the check of re-rank budgets.")
+    heartbeat_s: float = Field(5.0, gt=0, description="Period of worker heartbeats.")
+    worker_dead_after_s: float = Field(30.0, gt=0, description="A worker silent for this long counts as gone.")
+    job_retention_days: int = Field(30, ge=1, description="Days that finished jobs are kept.")
+    query_retention_hours: int = Field(
+        24, ge=1, description="Hours that queries and their reference pictures are kept."
+    )
+
+    # search
+    exact_search_below: int = Field(20_000, ge=0, description="Galleries smaller than this are scanned exactly.")
+    hnsw_ef_search: int = Field(200, ge=10, description="Width of the HNSW search.")
+    rerank_depth: int = Field(50, ge=1, le=200, description="Candidates the judge sees, unless a query says otherwise.")
+    rerank_budget_s: float = Field(
+        20.0, gt=0, description="Seconds a query waits for the judge, unless it says otherwise."
+    )
+
+    # logs
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severity that is logged."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="JSON lines, or colours for people.")
+
+
+def load_settings() -> Settings:
+    """Settings from the environment. Raises pydantic's ValidationError, whose text names the wrong variable."""
+    return Settings()
+
+
+def inherited_environment() -> dict[str, str]:
+    """A copy of this process's environment, for the children that `setr up` and the tests start."""
+    return dict(os.environ)
+
+
+def settings_environment(settings: Settings) -> dict[str, str]:
+    """The variables that make a child process load these very settings (only those that differ from the defaults)."""
+    variables: dict[str, str] = {}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+        elif isinstance(value, dict):
+            text = json.dumps(value)
+        else:
+            text = str(value)
+        variables[f"{ENV_PREFIX}{name.upper()}"] = text
+    return variables
