@@ -30,14 +30,14 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class AllOf:
     """Every part matches; no parts match everything."""
 
     parts: tuple["Filter", ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Any:
+class AnyOf:
     """At least one part matches."""
 
     parts: tuple["Filter", ...]
@@ -50,4 +50,4 @@ class Not:
     part: "Filter"
 
 
-Filter: TypeAlias = Condition | All | Any | Not
+Filter: TypeAlias = Condition | AllOf | AnyOf | Not
