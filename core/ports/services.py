@@ -62,6 +62,10 @@ class Doorbell(Protocol):
         """Send messages 'run one unit of this queue'. False (logged, never raised) when the broker is away."""
         ...
 
+    def depth(self, queue: Queue) -> int | None:
+        """Messages waiting in the queue; None when the broker is away."""
+        ...
+
     def check(self) -> None:
         """Raise UnavailableError unless the broker answers."""
         ...

@@ -35,6 +35,10 @@ class Units(Protocol):
         """Hand the unit back as pending, due after `delay`; not an attempt. False when the lease was lost."""
         ...
 
+    def strike(self, unit_id: UUID, token: UUID, *, delay: timedelta) -> bool:
+        """Hand back after a failure of our own code: one attempt more, batch limit 1. False when the lease was lost."""
+        ...
+
     def renew(self, unit_id: UUID, token: UUID, *, lease: timedelta) -> bool:
         """Extend the lease. False when it was lost."""
         ...

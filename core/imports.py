@@ -1,0 +1,81 @@
+"""Submitting an import: files into the object store, then a job that a worker plans."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import BinaryIO
+from uuid import UUID
+
+from core import galleries, jobs
+from core.context import Context
+from core.errors import InvalidInputError
+from core.ids import new_id
+from core.keys import upload_key
+from core.models import Job, JobKind, JobStage, NewUnit, Principal, Queue, UnitKind
+
+MODES = ("upsert",)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file of the request, not yet stored."""
+
+    filename: str
+    stream: BinaryIO
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of an import in the object store."""
+
+    filename: str
+    key: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewImport:
+    """What a client asks for."""
+
+    gallery: str
+    files: Sequence[UploadedFile]
+    mode: str = "upsert"
+
+
+def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
+    """Store the files and queue the import. Nothing is visible until the job row commits."""
+    if new.mode not in MODES:
+        raise InvalidInputError(f"`mode` is one of: {', '.join(MODES)}.")
+    if not new.files:
+        raise InvalidInputError(
+            "Send at least one `file`: pictures, a ZIP archive, or a manifest (.csv, .jsonl) beside its pictures."
+        )
+    gallery = galleries.get(ctx, principal, new.gallery)
+    job_id = new_id()
+    stored = [_store(ctx, principal, job_id, number, file) for number, file in enumerate(new.files)]
+    spec = jobs.JobSpec(
+        kind=JobKind.IMPORT,
+        stage=JobStage.PLANNING,
+        gallery=gallery,
+        params={"mode": new.mode, "files": [asdict(file) for file in stored]},
+    )
+    job = jobs.new_job(ctx, principal, spec, job_id=job_id)
+    return jobs.submit(ctx, job, [_plan_unit(job)])
+
+
+def _store(ctx: Context, principal: Principal, job_id: UUID, number: int, file: UploadedFile) -> StoredFile:
+    key = upload_key(principal.tenant_id, job_id, number)
+    size_bytes = ctx.objects.put_stream(key, file.stream, media_type=file.media_type)
+    return StoredFile(filename=file.filename, key=key, size_bytes=size_bytes)
+
+
+def _plan_unit(job: Job) -> NewUnit:
+    return NewUnit(
+        id=new_id(),
+        tenant_id=job.tenant_id,
+        job_id=job.id,
+        kind=UnitKind.PLAN,
+        queue=Queue.INGEST,
+        size=1,
+        payload={"files": job.params["files"]},
+    )

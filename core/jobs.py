@@ -1,0 +1,223 @@
+"""Jobs: the state machine, how a job ends, and what a client sees of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from core.context import Context
+from core.errors import ConflictError, NotFoundError
+from core.ids import new_id
+from core.models import (
+    Consumers,
+    Counters,
+    Gallery,
+    ItemOutcome,
+    Job,
+    JobKind,
+    JobStage,
+    JobState,
+    NewUnit,
+    Outcome,
+    Page,
+    Principal,
+    Queue,
+)
+from core.ports import JobQuery, UnitOfWork
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELED})
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLING, JobState.CANCELED, JobState.FAILED}),
+    JobState.RUNNING: TERMINAL | {JobState.CANCELLING},
+    JobState.CANCELLING: frozenset({JobState.CANCELED}),
+    **{state: frozenset() for state in TERMINAL},
+}
+
+
+def check_transition(before: JobState, after: JobState) -> None:
+    """ConflictError unless a job may go from `before` to `after`."""
+    if after not in TRANSITIONS[before]:
+        raise ConflictError(f"A job that is {before} cannot become {after}.")
+
+
+def closing_state(state: JobState, counters: Counters, *, failed: bool) -> JobState:
+    """How a job without open units ends. `failed` = a fatal error of the job itself."""
+    if state is JobState.CANCELLING:
+        return JobState.CANCELED
+    went_through = counters.created + counters.updated + counters.unchanged + counters.deleted
+    if failed:
+        return JobState.PARTIALLY_SUCCEEDED if went_through and counters.failed else JobState.FAILED
+    if counters.failed:
+        return JobState.PARTIALLY_SUCCEEDED if went_through else JobState.FAILED
+    return JobState.SUCCEEDED
+
+
+def close_if_done(uow: UnitOfWork, job: Job) -> bool:
+    """End the job if none of its units is open. The caller holds the job's row lock, so exactly one wins."""
+    if job.state in TERMINAL or uow.units.open_kinds(job.id):
+        return False
+    fresh = uow.jobs.lock(job.id)
+    if fresh is None:
+        return False
+    if fresh.state is JobState.QUEUED:
+        uow.jobs.start(job.id)
+    end = closing_state(fresh.state, fresh.counters, failed=False)
+    uow.jobs.set_state(job.id, end, error=_all_failed(fresh.counters) if end is JobState.FAILED else None)
+    return True
+
+
+def fail(uow: UnitOfWork, job: Job, *, code: str, detail: str) -> None:
+    """End a job for a fatal reason; what it left undone is counted as canceled. The caller holds the row lock."""
+    uow.units.cancel_pending(job.id)
+    end = closing_state(job.state, job.counters, failed=True)
+    uow.jobs.set_state(job.id, end, error={"code": code, "detail": detail})
+
+
+def _all_failed(counters: Counters) -> dict[str, Any]:
+    return {
+        "code": "all_items_failed",
+        "detail": f"None of the {counters.failed} items went through; see the job's items for each reason.",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a submission says about a new job."""
+
+    kind: JobKind
+    stage: JobStage
+    gallery: Gallery | None
+    params: dict[str, Any] = field(default_factory=dict)
+    total: int | None = None
+    keep: timedelta | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def new_job(ctx: Context, principal: Principal, spec: JobSpec, *, job_id: UUID | None = None) -> Job:
+    """A queued job, not yet stored."""
+    now = ctx.clock.now()
+    return Job(
+        id=job_id or new_id(),
+        tenant_id=principal.tenant_id,
+        kind=spec.kind,
+        state=JobState.QUEUED,
+        stage=spec.stage,
+        gallery_id=spec.gallery.id if spec.gallery else None,
+        gallery_name=spec.gallery.name if spec.gallery else None,
+        params=spec.params,
+        counters=Counters(total=spec.total),
+        result=None,
+        error=None,
+        warnings=spec.warnings,
+        version=1,
+        created_at=now,
+        started_at=None,
+        finished_at=None,
+        expires_at=now + (spec.keep or timedelta(days=ctx.settings.job_retention_days)),
+    )
+
+
+def submit(ctx: Context, job: Job, units: Sequence[NewUnit]) -> Job:
+    """Store a job and its units in one transaction, then ring. A broker that is away costs time, never work."""
+    with ctx.uow() as uow:
+        uow.jobs.add(job)
+        uow.units.add(units)
+        uow.commit()
+    for queue in sorted({unit.queue for unit in units}):
+        ctx.doorbell.ring(queue, times=sum(unit.queue is queue for unit in units))
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """Why nothing moves: the queue, how many workers take from it, and since when the job waits."""
+
+    queue: Queue
+    consumers: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as clients see it."""
+
+    job: Job
+    waiting_for: WaitingFor | None
+    eta_seconds: int | None
+
+
+def view(ctx: Context, principal: Principal, job_id: UUID) -> JobView:
+    """The job with what it waits for. NotFoundError when it is not the tenant's."""
+    with ctx.uow() as uow:
+        job = uow.jobs.get(principal.tenant_id, job_id)
+        if job is None:
+            raise NotFoundError(f"There is no job {job_id}; finished jobs are kept for a limited time.")
+        waiting = None if job.state in TERMINAL else _waiting_for(ctx, uow, job)
+    return JobView(job=job, waiting_for=waiting, eta_seconds=eta_seconds(job, ctx.clock.now()))
+
+
+def _waiting_for(ctx: Context, uow: UnitOfWork, job: Job) -> WaitingFor | None:
+    oldest = uow.units.oldest_due(job.id)
+    if oldest is None:
+        return None
+    queue, since = oldest
+    alive = uow.workers.consumers(alive_within=timedelta(seconds=ctx.settings.worker_dead_after_s))
+    consumers = alive.get(queue, Consumers(queue=queue, count=0, last_seen_at=None)).count
+    return WaitingFor(queue=queue, consumers=consumers, since=since)
+
+
+def eta_seconds(job: Job, now: datetime) -> int | None:
+    """Remaining seconds at the job's own mean rate; None before anything is done, or once it ended."""
+    if job.state in TERMINAL or job.started_at is None or not job.counters.done:
+        return None
+    elapsed_s = (now - job.started_at).total_seconds()
+    return round(job.counters.pending * elapsed_s / job.counters.done)
+
+
+def list_jobs(ctx: Context, principal: Principal, query: JobQuery, *, size: int, after: str | None) -> Page[Job]:
+    """The tenant's jobs, newest first."""
+    with ctx.uow() as uow:
+        return uow.jobs.page(principal.tenant_id, query, size=size, after=after)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemQuery:
+    """Which outcomes of a job to list."""
+
+    outcome: Outcome | None
+    size: int
+    after: str | None
+
+
+def list_items(ctx: Context, principal: Principal, job_id: UUID, query: ItemQuery) -> Page[ItemOutcome]:
+    """Outcomes of the job's items that are not plain success."""
+    with ctx.uow() as uow:
+        if uow.jobs.get(principal.tenant_id, job_id) is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return uow.items.page(job_id, outcome=query.outcome, size=query.size, after=query.after)
+
+
+def cancel(ctx: Context, principal: Principal, job_id: UUID) -> Job:
+    """Ask a job to stop between batches; what is done stays done. A job that already ended is returned as it is."""
+    with ctx.uow() as uow:
+        if uow.jobs.get(principal.tenant_id, job_id) is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        cancel_locked(uow, job_id)
+        uow.commit()
+        job = uow.jobs.get(principal.tenant_id, job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id}.")
+    return job
+
+
+def cancel_locked(uow: UnitOfWork, job_id: UUID) -> None:
+    """Mark a job as cancelling and end the units that nobody runs; it closes here when none is running."""
+    job = uow.jobs.lock(job_id)
+    if job is None or job.state in TERMINAL:
+        return
+    if job.state is not JobState.CANCELLING:
+        check_transition(job.state, JobState.CANCELLING)
+        uow.jobs.set_state(job_id, JobState.CANCELLING)
+    uow.units.cancel_pending(job_id)
+    close_if_done(uow, job)

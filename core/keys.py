@@ -1,0 +1,23 @@
+"""Object keys. Every key starts with its tenant; pictures are addressed by content."""
+
+from uuid import UUID
+
+
+def blob_key(tenant_id: UUID, sha256: str) -> str:
+    """Key of a picture."""
+    return f"tenants/{tenant_id}/blobs/{sha256[:2]}/{sha256}"
+
+
+def thumbnail_key(tenant_id: UUID, sha256: str) -> str:
+    """Key of a picture's thumbnail (JPEG)."""
+    return f"tenants/{tenant_id}/thumbnails/{sha256[:2]}/{sha256}"
+
+
+def upload_key(tenant_id: UUID, job_id: UUID, number: int) -> str:
+    """Key of the n-th file of an import."""
+    return f"tenants/{tenant_id}/uploads/{job_id}/{number}"
+
+
+def job_prefix(tenant_id: UUID, job_id: UUID) -> str:
+    """Prefix of everything uploaded for one job."""
+    return f"tenants/{tenant_id}/uploads/{job_id}/"

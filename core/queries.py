@@ -1,0 +1,187 @@
+"""Submitting a query, and reading its ranked result."""
+
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from core import galleries, jobs
+from core.context import Context
+from core.errors import InvalidInputError, NotFoundError
+from core.filters import parse_filter
+from core.ids import new_id
+from core.keys import blob_key, thumbnail_key, upload_key
+from core.models import (
+    Attributes,
+    Candidate,
+    Gallery,
+    Job,
+    JobKind,
+    JobStage,
+    NewUnit,
+    Principal,
+    QueryParams,
+    Queue,
+    RerankOptions,
+    UnitKind,
+)
+from core.ports import UnitOfWork
+
+MAX_TOP_K = 200
+STRATEGIES = ("text", "image", "sum", "intersection")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The reference picture: an image of the gallery by either id, or uploaded bytes."""
+
+    image_id: UUID | None = None
+    external_id: str | None = None
+    data: bytes | None = None
+    region: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewQuery:
+    """What a client asks. `rerank` None = the default for composed queries, False = off."""
+
+    reference: Reference | None = None
+    text: str | None = None
+    negative_text: str | None = None
+    filter: dict[str, Any] = field(default_factory=dict)
+    top_k: int = 20
+    strategy: str = "intersection"
+    rerank: RerankOptions | bool | None = None
+    explain: bool = False
+    include_reference: bool = False
+    min_score: float | None = None
+
+
+def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery) -> Job:
+    """Store the reference, if it came with the query, and queue the search."""
+    _validate(new)
+    parse_filter(new.filter)
+    job_id = new_id()
+    with ctx.uow() as uow:
+        gallery = galleries.find(uow, principal, gallery_name)
+        params = _with_reference(uow, gallery, new, _params(ctx, new))
+    if new.reference and new.reference.data is not None:
+        key = upload_key(principal.tenant_id, job_id, 0)
+        ctx.objects.put(key, new.reference.data, media_type="application/octet-stream")
+        params = replace(params, reference_object_key=key)
+    spec = jobs.JobSpec(
+        kind=JobKind.QUERY,
+        stage=JobStage.SEARCHING,
+        gallery=gallery,
+        params=asdict(params),
+        total=0,
+        keep=timedelta(hours=ctx.settings.query_retention_hours),
+    )
+    job = jobs.new_job(ctx, principal, spec, job_id=job_id)
+    return jobs.submit(ctx, job, [_unit(job)])
+
+
+def _validate(new: NewQuery) -> None:
+    if new.reference is None and not (new.text or "").strip():
+        raise InvalidInputError("Send a `reference`, a `text`, or both.")
+    if not 1 <= new.top_k <= MAX_TOP_K:
+        raise InvalidInputError(f"`top_k` is a number from 1 to {MAX_TOP_K}.")
+    if new.strategy not in STRATEGIES:
+        raise InvalidInputError(f"`strategy` is one of: {', '.join(STRATEGIES)}.")
+    if new.strategy == "text" and not (new.text or "").strip():
+        raise InvalidInputError("The strategy `text` needs a `text`.")
+    if new.strategy == "image" and new.reference is None:
+        raise InvalidInputError("The strategy `image` needs a `reference`.")
+    if new.reference and new.reference.region:
+        x, y, width, height = new.reference.region
+        if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 - x + 1e-6 and 0 < height <= 1 - y + 1e-6):
+            raise InvalidInputError("`region` is [x, y, width, height], each relative to the picture, within 0..1.")
+
+
+def _params(ctx: Context, new: NewQuery) -> QueryParams:
+    text = (new.text or "").strip() or None
+    return QueryParams(
+        text=text,
+        negative_text=(new.negative_text or "").strip() or None,
+        reference_region=new.reference.region if new.reference else None,
+        filter=new.filter,
+        top_k=new.top_k,
+        strategy=new.strategy,
+        rerank=_rerank_options(ctx, new, composed=bool(text and new.reference)),
+        explain=new.explain,
+        include_reference=new.include_reference,
+        min_score=new.min_score,
+    )
+
+
+def _rerank_options(ctx: Context, new: NewQuery, *, composed: bool) -> RerankOptions | None:
+    if isinstance(new.rerank, RerankOptions):
+        if not composed:
+            raise InvalidInputError("`rerank` needs both a `reference` and a `text`: the judge compares the two.")
+        return new.rerank
+    if new.rerank is False or not composed:
+        return None
+    return RerankOptions(depth=ctx.settings.rerank_depth, budget_s=ctx.settings.rerank_budget_s)
+
+
+def _with_reference(uow: UnitOfWork, gallery: Gallery, new: NewQuery, params: QueryParams) -> QueryParams:
+    reference = new.reference
+    if reference is None or reference.data is not None:
+        return params
+    if reference.image_id is not None:
+        image = uow.images.get(gallery.id, reference.image_id)
+    elif reference.external_id is not None:
+        image = uow.images.find(gallery.id, reference.external_id)
+    else:
+        raise InvalidInputError("`reference` names an `external_id` or an `image_id`, or comes as `reference_image`.")
+    if image is None:
+        raise NotFoundError(f"The reference is not an image of gallery `{gallery.name}`; import it, or upload it.")
+    return replace(params, reference_image_id=str(image.id))
+
+
+def _unit(job: Job) -> NewUnit:
+    return NewUnit(
+        id=new_id(),
+        tenant_id=job.tenant_id,
+        job_id=job.id,
+        kind=UnitKind.SEARCH,
+        queue=Queue.QUERY,
+        size=1,
+        payload={},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RankedImage:
+    """A result row joined with its image. URLs are short-lived, signed when read; None when the image is gone."""
+
+    candidate: Candidate
+    image_url: str | None
+    thumbnail_url: str | None
+    attributes: Attributes
+
+
+def ranked(ctx: Context, job: Job) -> tuple[RankedImage, ...]:
+    """The top_k candidates of a query by final rank; images deleted since are left out."""
+    top_k = int(job.params["top_k"])
+    with ctx.uow() as uow:
+        candidates = uow.candidates.list(job.id)
+        images = uow.images.many([candidate.image_id for candidate in candidates[: 2 * top_k]])
+    expires = timedelta(seconds=ctx.settings.presigned_ttl_s)
+    rows = []
+    for candidate in candidates:
+        image = images.get(candidate.image_id)
+        if image is None:
+            continue
+        sha256 = image.blob.sha256
+        rows.append(
+            RankedImage(
+                candidate=candidate,
+                image_url=ctx.objects.presign_get(blob_key(job.tenant_id, sha256), expires=expires),
+                thumbnail_url=ctx.objects.presign_get(thumbnail_key(job.tenant_id, sha256), expires=expires),
+                attributes=image.attributes,
+            )
+        )
+        if len(rows) == top_k:
+            break
+    return tuple(rows)
