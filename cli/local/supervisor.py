@@ -118,6 +118,7 @@ class Supervisor:
     def run_forever(self) -> None:
         """Keep the children alive until KeyboardInterrupt, then stop them all and return.
 
+        (One that comes earlier, while children start, passes through: suppress it around the whole.)
         Raises ChildError, likewise after stopping everything, when a child dies too often.
         """
         try:
