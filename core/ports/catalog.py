@@ -81,7 +81,7 @@ class Images(Protocol):
     def set_attributes(
         self, gallery_id: UUID, attributes: Mapping[str, Attributes], *, job_id: UUID
     ) -> dict[str, Outcome]:
-        """Replace attributes by external_id, nothing else: `updated`, or `unchanged` when gone or written by a newer job."""
+        """Replace attributes by external_id, nothing else: `updated`; `unchanged` when gone or a newer job wrote."""
         ...
 
     def patch_attributes(self, image_id: UUID, attributes: Attributes) -> Image:

@@ -63,7 +63,7 @@ class Jobs(Protocol):
         ...
 
     def set_state(self, job_id: UUID, state: JobState, *, error: dict[str, Any] | None = None) -> None:
-        """Write a state that `core.jobs` allowed; a terminal one sets `finished_at` and counts what is left as canceled."""
+        """Write a state that `core.jobs` allowed; a terminal one sets `finished_at`, and what is left is canceled."""
         ...
 
     def overdue(self, now: datetime, *, limit: int) -> tuple[UUID, ...]:

@@ -14,6 +14,8 @@ class Encoder(Protocol):
 
     identity: EncoderIdentity
     max_text_tokens: int
+    image_size_px: int
+    """Side of the square the model sees; pictures much larger than this gain nothing."""
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors float32 [n, d] of RGB pictures of any size."""

@@ -1,0 +1,54 @@
+"""Deleting a gallery: its vectors, rows and running jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from core import jobs
+from core.context import Context
+from core.models import ClaimedUnit, ItemOutcome, Job, Outcome, Queue
+from core.ports import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteGalleryHandler:
+    """Runs `delete_gallery` units."""
+
+    ctx: Context
+
+    def open(self, unit: ClaimedUnit, job: Job) -> "_Deletion":
+        """Nothing to load."""
+        return _Deletion(job, UUID(unit.payload["gallery_id"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Deletion:
+    job: Job
+    gallery_id: UUID
+    batch_items: int = 1
+
+    def compute(self, start: int, stop: int) -> "_Deletion":
+        """Everything happens in the transaction."""
+        del start, stop
+        return self
+
+    def poison(self, item: int) -> ItemOutcome | None:  # noqa: ARG002 - the port's signature
+        """There is no part of it to pass over."""
+        return None
+
+    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
+        """Cancel the gallery's other jobs, drop its vector tables, then its rows."""
+        for job_id in uow.jobs.active_ids(self.gallery_id):
+            if job_id != self.job.id:
+                jobs.cancel_locked(uow, job_id)
+        removed = uow.images.count(self.gallery_id)
+        for index in uow.indexes.live(self.gallery_id):
+            uow.vectors.drop(index.id)
+        uow.galleries.remove(self.gallery_id)
+        uow.jobs.set_total(self.job.id, removed)
+        uow.jobs.count(self.job.id, {Outcome.DELETED: removed})
+        return ()
+
+    def rings(self) -> Sequence[Queue]:
+        """Nothing follows."""
+        return ()

@@ -1,0 +1,268 @@
+"""Durable work: claim a unit, run it batch by batch, each batch one transaction. See docs/adr/0003.
+
+A message only says "run one unit of these queues"; whoever gets it claims from SQL. A unit moves its cursor in the
+transaction that writes a batch's effects, so that a re-run starts where the last commit ended and counts nothing twice.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from core import jobs
+from core.context import Context
+from core.errors import LeaseLostError, ServiceError, UnavailableError
+from core.lease import Lease
+from core.models import ClaimedUnit, ItemOutcome, Job, JobStage, JobState, Outcome, Queue, UnitKind, UnitState
+from core.ports import UnitOfWork
+
+log = structlog.get_logger()
+
+POISON_ATTEMPTS = 3
+UNAVAILABLE_DELAY = timedelta(seconds=2)
+STRIKE_DELAY = timedelta(seconds=1)
+STAGE_OF = {
+    UnitKind.PLAN: JobStage.PLANNING,
+    UnitKind.FETCH: JobStage.FETCHING,
+    UnitKind.EMBED: JobStage.EMBEDDING,
+    UnitKind.SEARCH: JobStage.SEARCHING,
+    UnitKind.RERANK: JobStage.RERANKING,
+    UnitKind.DELETE_GALLERY: JobStage.FINISHING,
+}
+
+
+class Batch(Protocol):
+    """What was computed outside a transaction and waits to be written in one."""
+
+    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
+        """Write the effects; returns the outcome of each item that ended here."""
+        ...
+
+    def rings(self) -> Sequence[Queue]:
+        """Queues that got a new unit by `write`."""
+        ...
+
+
+class UnitRun(Protocol):
+    """A claimed unit being worked on."""
+
+    batch_items: int
+
+    def compute(self, start: int, stop: int) -> Batch:
+        """The work of items [start, stop), without a transaction."""
+        ...
+
+    def poison(self, item: int) -> ItemOutcome | None:
+        """The outcome of an item that keeps killing workers; None when the unit cannot go on without it."""
+        ...
+
+
+class Handler(Protocol):
+    """One kind of unit."""
+
+    def open(self, unit: ClaimedUnit, job: Job) -> UnitRun:
+        """Load what the unit needs. ServiceError ends the job, UnavailableError hands the unit back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSlot:
+    """Where units run: the queues taken, the worker's name, and whether it was asked to stop."""
+
+    name: str
+    queues: tuple[Queue, ...]
+    stopping: Callable[[], bool]
+    on_batch: Callable[[], None]
+
+
+def run_one(ctx: Context, handlers: Mapping[UnitKind, Handler], slot: WorkerSlot) -> bool:
+    """Run one unit of the slot's queues, if any is due. Returns whether there was one."""
+    if slot.stopping():
+        return False
+    with ctx.uow() as uow:
+        unit = uow.units.claim(slot.queues, worker=slot.name, lease=timedelta(seconds=ctx.settings.lease_s))
+        uow.commit()
+    if unit is None:
+        return False
+    with structlog.contextvars.bound_contextvars(job_id=str(unit.job_id), unit_id=str(unit.id), unit_kind=unit.kind):
+        _run_claimed(ctx, handlers[unit.kind], unit, slot)
+    _ring_if_more(ctx, slot)
+    return True
+
+
+def _run_claimed(ctx: Context, handler: Handler, unit: ClaimedUnit, slot: WorkerSlot) -> None:
+    with Lease(ctx, unit) as lease:
+        try:
+            job = _start(ctx, unit)
+            if job is not None:
+                _run_batches(ctx, handler.open(unit, job), unit, _Progress(slot=slot, lease=lease))
+        except LeaseLostError:
+            log.warning("unit.lease_lost")
+        except UnavailableError as error:
+            log.warning("unit.handed_back", reason=error.detail)
+            _hand_back(ctx, unit, delay=UNAVAILABLE_DELAY)
+        except ServiceError as error:
+            log.warning("unit.failed", code=error.code, detail=error.detail)
+            _fail_job(ctx, unit, code=error.code, detail=error.detail)
+        except Exception:
+            log.exception("unit.crashed")
+            _strike(ctx, unit)
+
+
+def _start(ctx: Context, unit: ClaimedUnit) -> Job | None:
+    """Mark the job running. None when it ended or is being cancelled: the unit is then closed here."""
+    with ctx.uow() as uow:
+        uow.units.lock(unit.id, unit.lease_token)
+        job = uow.jobs.lock(unit.job_id)
+        if job is None or job.state in jobs.TERMINAL or job.state is JobState.CANCELLING:
+            _drop(uow, unit, job)
+            job = None
+        else:
+            uow.jobs.start(unit.job_id)
+        uow.commit()
+    return job
+
+
+def _drop(uow: UnitOfWork, unit: ClaimedUnit, job: Job | None) -> None:
+    uow.units.finish(unit.id, UnitState.CANCELED)
+    if job is not None:
+        jobs.close_if_done(uow, job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    slot: WorkerSlot
+    lease: Lease
+
+
+def _run_batches(ctx: Context, run: UnitRun, unit: ClaimedUnit, progress: _Progress) -> None:
+    cursor, limit = unit.cursor, unit.batch_limit
+    if unit.attempts >= POISON_ATTEMPTS:
+        if not _skip_poison(ctx, run, unit):
+            return
+        cursor += 1
+    while cursor < unit.size:
+        if progress.slot.stopping():
+            _hand_back(ctx, unit, delay=timedelta(0))
+            return
+        progress.slot.on_batch()
+        progress.lease.batch_begins()
+        stop = min(unit.size, cursor + min(run.batch_items, limit or run.batch_items))
+        batch = run.compute(cursor, stop)
+        limit = None if limit is None or 2 * limit >= run.batch_items else 2 * limit
+        if not _commit(ctx, unit, batch, cursor=stop, limit=limit):
+            return
+        cursor = stop
+        for queue in batch.rings():
+            ctx.doorbell.ring(queue)
+
+
+def _commit(ctx: Context, unit: ClaimedUnit, batch: Batch, *, cursor: int, limit: int | None) -> bool:
+    """One transaction: effects, outcomes, counters, cursor. False when the job ended or is being cancelled."""
+    with ctx.uow() as uow:
+        uow.units.lock(unit.id, unit.lease_token)
+        # Units of a job take its row lock before they finish, so that exactly one sees that none is left.
+        job = uow.jobs.lock(unit.job_id)
+        going_on = job is not None and job.state is JobState.RUNNING
+        if job is None or not going_on:
+            _drop(uow, unit, job)
+        else:
+            _count(uow, job, batch.write(uow))
+            uow.units.advance(unit.id, cursor=cursor, batch_limit=limit)
+            if cursor >= unit.size:
+                uow.units.finish(unit.id, UnitState.DONE)
+                _settle(uow, job)
+        uow.commit()
+    return going_on
+
+
+def _count(uow: UnitOfWork, job: Job, outcomes: Sequence[ItemOutcome]) -> None:
+    counts: dict[Outcome, int] = {}
+    for outcome in outcomes:
+        counts[outcome.outcome] = counts.get(outcome.outcome, 0) + 1
+    if counts:
+        uow.jobs.count(job.id, counts)
+    notable = [outcome for outcome in outcomes if outcome.code]
+    if notable:
+        uow.items.add(job.id, job.tenant_id, notable)
+
+
+def _settle(uow: UnitOfWork, job: Job) -> None:
+    """After a unit ended: close the job, or name the stage that is still open."""
+    open_kinds = uow.units.open_kinds(job.id)
+    if not open_kinds:
+        jobs.close_if_done(uow, job)
+        return
+    first = next(kind for kind in UnitKind if kind in open_kinds)
+    uow.jobs.set_stage(job.id, STAGE_OF[first])
+
+
+def _skip_poison(ctx: Context, run: UnitRun, unit: ClaimedUnit) -> bool:
+    """Give up on the item at the cursor. False when the unit cannot go on without it: its job fails."""
+    outcome = run.poison(unit.cursor) if unit.cursor < unit.size else None
+    if outcome is None:
+        detail = "This step failed repeatedly and was given up; the operator's logs name the reason."
+        _fail_job(ctx, unit, code="gave_up", detail=detail)
+        return False
+    log.error("unit.poison", external_id=outcome.external_id)
+    return _commit(ctx, unit, Skipped(outcome), cursor=unit.cursor + 1, limit=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The batch of one item that is passed over."""
+
+    outcome: ItemOutcome
+
+    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
+        """Only the outcome."""
+        del uow
+        return (self.outcome,)
+
+    def rings(self) -> Sequence[Queue]:
+        """No queue."""
+        return ()
+
+
+def _hand_back(ctx: Context, unit: ClaimedUnit, *, delay: timedelta) -> None:
+    """Give the unit to whoever comes next. When Postgres itself is away the lease runs out instead."""
+    try:
+        with ctx.uow() as uow:
+            uow.units.release(unit.id, unit.lease_token, delay=delay)
+            uow.commit()
+    except UnavailableError as error:
+        log.warning("unit.lease_left_to_expire", reason=error.detail)
+        return
+    ctx.doorbell.ring(unit.queue)
+
+
+def _strike(ctx: Context, unit: ClaimedUnit) -> None:
+    try:
+        with ctx.uow() as uow:
+            uow.units.strike(unit.id, unit.lease_token, delay=STRIKE_DELAY)
+            uow.commit()
+    except UnavailableError as error:
+        log.warning("unit.lease_left_to_expire", reason=error.detail)
+
+
+def _fail_job(ctx: Context, unit: ClaimedUnit, *, code: str, detail: str) -> None:
+    with ctx.uow() as uow:
+        uow.units.lock(unit.id, unit.lease_token)
+        uow.units.finish(unit.id, UnitState.FAILED)
+        job = uow.jobs.lock(unit.job_id)
+        if job is not None and job.state not in jobs.TERMINAL:
+            jobs.fail(uow, job, code=code, detail=detail)
+        uow.commit()
+
+
+def _ring_if_more(ctx: Context, slot: WorkerSlot) -> None:
+    try:
+        with ctx.uow() as uow:
+            due = uow.units.due()
+    except UnavailableError:
+        return
+    for queue in slot.queues:
+        if due.get(queue):
+            ctx.doorbell.ring(queue)

@@ -1,0 +1,189 @@
+"""Embedding units: pictures to vectors. An image becomes visible in the transaction that writes its vector."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image as Picture
+
+from core.context import Context
+from core.errors import EncoderMismatchError, ItemError, NotFoundError
+from core.ids import new_id
+from core.keys import blob_key
+from core.models import (
+    Blob,
+    ClaimedUnit,
+    Device,
+    Gallery,
+    ImageDraft,
+    Index,
+    ItemOutcome,
+    Job,
+    NewUnit,
+    Outcome,
+    Queue,
+    UnitKind,
+    Vectors,
+)
+from core.pictures import decode
+from core.ports import Encoder, EncoderRegistry, UnitOfWork
+
+FETCH_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedDraft:
+    """A draft and where its picture came from."""
+
+    draft: ImageDraft
+    source: str
+
+
+def embed_unit(job: Job, gallery: Gallery, drafts: Sequence[SourcedDraft]) -> NewUnit:
+    """The unit that embeds these drafts into the gallery's active generation, in external_id order."""
+    ordered = sorted(drafts, key=lambda sourced: sourced.draft.external_id)
+    return NewUnit(
+        id=new_id(),
+        tenant_id=job.tenant_id,
+        job_id=job.id,
+        kind=UnitKind.EMBED,
+        queue=Queue.EMBED_GPU if gallery.device is Device.GPU else Queue.EMBED,
+        size=len(ordered),
+        payload={
+            "gallery_id": str(gallery.id),
+            "index_id": str(gallery.active_index_id),
+            "drafts": [{**asdict(sourced.draft), "source": sourced.source} for sourced in ordered],
+        },
+    )
+
+
+def _drafts(payload: Sequence[dict[str, Any]]) -> list[SourcedDraft]:
+    return [
+        SourcedDraft(
+            draft=ImageDraft(external_id=raw["external_id"], blob=Blob(**raw["blob"]), attributes=raw["attributes"]),
+            source=raw["source"],
+        )
+        for raw in payload
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedHandler:
+    """Runs `embed` units."""
+
+    ctx: Context
+    encoders: EncoderRegistry
+
+    def open(self, unit: ClaimedUnit, job: Job) -> "_Embedding":
+        """Load the generation's encoder. EncoderMismatchError when it is not the one that made the stored vectors."""
+        with self.ctx.uow() as uow:
+            gallery = uow.galleries.by_id(UUID(unit.payload["gallery_id"]))
+            index = uow.indexes.get(UUID(unit.payload["index_id"]))
+        if gallery is None or index is None or gallery.deleting:
+            raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
+        encoder = self.encoders.get(index.encoder)
+        self._claim_index(index, encoder)
+        return _Embedding(self.ctx, job, gallery, index, encoder, _drafts(unit.payload["drafts"]))
+
+    def _claim_index(self, index: Index, encoder: Encoder) -> None:
+        """The first worker that loads the encoder fixes the generation's identity and makes its table."""
+        if index.identity == encoder.identity:
+            return
+        with self.ctx.uow() as uow:
+            identity = uow.indexes.set_identity(index.id, encoder.identity)
+            if identity != encoder.identity:
+                raise EncoderMismatchError(
+                    f"This gallery was indexed with other weights of encoder `{index.encoder}` than this worker loads;"
+                    " re-index the gallery, or give the worker the old weights."
+                )
+            uow.vectors.ensure(index.id, encoder.identity.dim)
+            uow.commit()
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedding:
+    ctx: Context
+    job: Job
+    gallery: Gallery
+    index: Index
+    encoder: Encoder
+    drafts: Sequence[SourcedDraft]
+
+    @property
+    def batch_items(self) -> int:
+        return self.ctx.settings.embed_batch
+
+    def compute(self, start: int, stop: int) -> "_EmbeddedBatch":
+        """Fetch, decode and embed drafts [start, stop)."""
+        drafts = self.drafts[start:stop]
+        with ThreadPoolExecutor(FETCH_THREADS) as pool:
+            found = list(pool.map(self._picture, drafts))
+        outcomes = [
+            _failed(sourced, error.item_code, error.detail)
+            for sourced, error in zip(drafts, found, strict=True)
+            if isinstance(error, ItemError)
+        ]
+        readable = [pair for pair in zip(drafts, found, strict=True) if not isinstance(pair[1], ItemError)]
+        vectors = self.encoder.encode_images([picture for _, picture in readable if isinstance(picture, Picture)])
+        finite: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+        detail = "The encoder gave no finite vector for this picture; report it to the operator."
+        outcomes += [
+            _failed(sourced, "embedding_failed", detail)
+            for (sourced, _), good in zip(readable, finite, strict=True)
+            if not good
+        ]
+        embedded = [sourced.draft for (sourced, _), good in zip(readable, finite, strict=True) if good]
+        return _EmbeddedBatch(self.job, self.gallery, self.index, embedded, vectors[finite], outcomes)
+
+    def _picture(self, sourced: SourcedDraft) -> Picture | ItemError:
+        key = blob_key(self.job.tenant_id, sourced.draft.blob.sha256)
+        try:
+            return decode(self.ctx.objects.get(key), max_side_px=2 * self.encoder.image_size_px)
+        except ItemError as error:
+            return error
+        except NotFoundError:
+            return ItemError("blob_missing", "The stored picture is gone; import it again.")
+
+    def poison(self, item: int) -> ItemOutcome | None:
+        """The item that keeps killing workers."""
+        detail = "Embedding this picture ended the worker process repeatedly; it is passed over."
+        return _failed(self.drafts[item], "poison", detail)
+
+
+def _failed(sourced: SourcedDraft, code: str, detail: str) -> ItemOutcome:
+    return ItemOutcome(
+        external_id=sourced.draft.external_id, outcome=Outcome.FAILED, source=sourced.source, code=code, detail=detail
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _EmbeddedBatch:
+    job: Job
+    gallery: Gallery
+    index: Index
+    drafts: Sequence[ImageDraft]
+    vectors: Vectors
+    failed: Sequence[ItemOutcome]
+
+    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
+        """Image rows and vectors together; rows that a newer job wrote stay as they are."""
+        written = uow.images.upsert(self.gallery, self.drafts, job_id=self.job.id)
+        mine = [
+            (written[draft.external_id].image_id, row)
+            for row, draft in enumerate(self.drafts)
+            if written[draft.external_id].outcome is not Outcome.UNCHANGED
+        ]
+        if mine:
+            uow.vectors.upsert(
+                self.index.id, [image_id for image_id, _ in mine], self.vectors[[row for _, row in mine]]
+            )
+        through = [ItemOutcome(draft.external_id, written[draft.external_id].outcome) for draft in self.drafts]
+        return [*through, *self.failed]
+
+    def rings(self) -> Sequence[Queue]:
+        """Nothing follows."""
+        return ()
