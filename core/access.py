@@ -38,7 +38,7 @@ def authenticate(ctx: Context, key: str | None) -> Principal:
     return principal
 
 
-def require(principal: Principal, scope: Scope) -> None:
-    """ForbiddenError unless the key has the scope (`admin` has all)."""
-    if scope not in principal.scopes and Scope.ADMIN not in principal.scopes:
-        raise ForbiddenError(f"This call needs an API key with the scope `{scope}`.")
+def require(principal: Principal, *scopes: Scope) -> None:
+    """ForbiddenError unless the key has one of the scopes (`admin` has all)."""
+    if principal.scopes.isdisjoint({*scopes, Scope.ADMIN}):
+        raise ForbiddenError(f"This call needs an API key with the scope {' or '.join(f'`{one}`' for one in scopes)}.")

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from core import jobs
@@ -82,7 +82,7 @@ def get(ctx: Context, principal: Principal, name: str) -> Gallery:
 
 def find(uow: UnitOfWork, principal: Principal, name: str) -> Gallery:
     """The tenant's gallery, inside a transaction."""
-    gallery = uow.galleries.get(principal.tenant_id, name)
+    gallery = uow.galleries.get(principal.tenant_id, name) if NAME.fullmatch(name) else None
     if gallery is None:
         raise NotFoundError(f"There is no gallery `{name}`; create it with POST /galleries.")
     return gallery
@@ -187,9 +187,9 @@ def _find_image(uow: UnitOfWork, gallery: Gallery, image_id: UUID) -> Image:
     return image
 
 
-def image_content(ctx: Context, image: Image) -> bytes:
-    """The picture's bytes as uploaded."""
-    return ctx.objects.get(blob_key(image.tenant_id, image.blob.sha256))
+def image_content(ctx: Context, image: Image) -> BinaryIO:
+    """The picture as uploaded: a file to read and close."""
+    return ctx.objects.open(blob_key(image.tenant_id, image.blob.sha256))
 
 
 def image_thumbnail(ctx: Context, image: Image) -> bytes:

@@ -150,11 +150,23 @@ class JobView:
 def view(ctx: Context, principal: Principal, job_id: UUID) -> JobView:
     """The job with what it waits for. NotFoundError when it is not the tenant's."""
     with ctx.uow() as uow:
-        job = uow.jobs.get(principal.tenant_id, job_id)
-        if job is None:
-            raise NotFoundError(f"There is no job {job_id}; finished jobs are kept for a limited time.")
+        job = find(uow, principal, job_id)
         waiting = None if job.state in TERMINAL else _waiting_for(ctx, uow, job)
     return JobView(job=job, waiting_for=waiting, eta_seconds=eta_seconds(job, ctx.clock.now()))
+
+
+def get(ctx: Context, principal: Principal, job_id: UUID) -> Job:
+    """The job alone, by one statement: what a long-poll looks at while it waits. NotFoundError as in `view`."""
+    with ctx.uow() as uow:
+        return find(uow, principal, job_id)
+
+
+def find(uow: UnitOfWork, principal: Principal, job_id: UUID) -> Job:
+    """The tenant's job, inside a transaction."""
+    job = uow.jobs.get(principal.tenant_id, job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id}; finished jobs are kept for a limited time.")
+    return job
 
 
 def _waiting_for(ctx: Context, uow: UnitOfWork, job: Job) -> WaitingFor | None:
@@ -193,22 +205,17 @@ class ItemQuery:
 def list_items(ctx: Context, principal: Principal, job_id: UUID, query: ItemQuery) -> Page[ItemOutcome]:
     """Outcomes of the job's items that are not plain success."""
     with ctx.uow() as uow:
-        if uow.jobs.get(principal.tenant_id, job_id) is None:
-            raise NotFoundError(f"There is no job {job_id}.")
+        find(uow, principal, job_id)
         return uow.items.page(job_id, outcome=query.outcome, size=query.size, after=query.after)
 
 
 def cancel(ctx: Context, principal: Principal, job_id: UUID) -> Job:
     """Ask a job to stop between batches; what is done stays done. A job that already ended is returned as it is."""
     with ctx.uow() as uow:
-        if uow.jobs.get(principal.tenant_id, job_id) is None:
-            raise NotFoundError(f"There is no job {job_id}.")
+        find(uow, principal, job_id)
         cancel_locked(uow, job_id)
         uow.commit()
-        job = uow.jobs.get(principal.tenant_id, job_id)
-    if job is None:
-        raise NotFoundError(f"There is no job {job_id}.")
-    return job
+        return find(uow, principal, job_id)
 
 
 def cancel_locked(uow: UnitOfWork, job_id: UUID) -> None:
