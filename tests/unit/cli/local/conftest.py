@@ -4,22 +4,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from cli.local.child import Child
 
 
-class MakeChild(Protocol):
-    """Builds a child that runs Python source text; options are those of Child."""
-
-    def __call__(self, name: str, source: str, **options: Any) -> Child: ...
-
-
 @pytest.fixture
-def make_child(tmp_path: Path) -> MakeChild:
-    """Children run in the test's folder and know nothing but the standard library."""
+def make_child(tmp_path: Path) -> Callable[..., Child]:
+    """Children that run Python source text in the test's folder, with the standard library alone; options are Child's."""
 
     def make(name: str, source: str, **options: Any) -> Child:
         argv = (sys.executable, "-I", "-S", "-c", source)

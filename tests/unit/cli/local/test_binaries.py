@@ -16,16 +16,20 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
 
 
-@pytest.mark.parametrize("find", [binaries.postgres_folder, binaries.redis_program, binaries.rclone_program])
+@pytest.mark.parametrize("find", [binaries.postgres_root, binaries.redis_program, binaries.rclone_program])
 def test_the_programs_of_the_extra_are_found(find: Callable[[], Path]) -> None:
     assert find().exists()
+
+
+def test_every_part_of_postgres_is_there() -> None:
+    assert [part for part in binaries.POSTGRES_PARTS if not (binaries.postgres_root() / part).exists()] == []
 
 
 @pytest.mark.usefixtures("nothing_installed")
 @pytest.mark.parametrize(
     ("find", "setting"),
     [
-        (binaries.postgres_folder, "SETR_DATABASE_URL"),
+        (binaries.postgres_root, "SETR_DATABASE_URL"),
         (binaries.redis_program, "SETR_REDIS_URL"),
         (binaries.rclone_program, "SETR_S3_ENDPOINT"),
     ],

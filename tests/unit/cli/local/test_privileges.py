@@ -81,10 +81,12 @@ def test_programs_in_a_private_place_are_copied_once(private: Path, public: Path
     (private / "bin" / "program").write_text("#!/bin/sh\n")
     (private / "share").mkdir()
     (private / "share" / "data").write_text("text")
+    (private / "share" / "data").chmod(0o600)
     copy = reachable_copy(private, "nobody", parts=PARTS)
     assert copy.parent == public
     assert (copy / "bin" / "program").read_text() == "#!/bin/sh\n"
     assert (copy / "share" / "data").read_text() == "text"
-    assert can_enter(copy, "nobody")
+    assert can_enter(copy / "share", "nobody")
+    assert (copy / "share" / "data").stat().st_mode & 0o777 == 0o644
     assert reachable_copy(private, "nobody", parts=PARTS) == copy
     assert list(public.iterdir()) == [copy]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.local.child import Child
 from cli.local.errors import ChildError
 from cli.local.supervisor import RestartPolicy, Supervisor, sigterm_as_interrupt
-from tests.unit.cli.local.conftest import MakeChild
 
 FOREVER = "import signal; signal.pause()"
 # Marks itself ready only when it can already be asked to stop, and notes its name in the file `stopped` when it is.
@@ -24,6 +24,7 @@ signal.signal(signal.SIGTERM, stop)
 pathlib.Path("{name}.ready").touch()
 signal.pause()
 """
+MakeChild = Callable[..., Child]
 WaitUntil = Callable[[Callable[[], bool]], None]
 AT_ONCE = RestartPolicy(first_delay_s=0.0)
 
@@ -35,8 +36,8 @@ def reports() -> list[str]:
 
 @pytest.fixture
 def supervise(tmp_path: Path, reports: list[str]) -> Callable[..., Supervisor]:
-    def build(*children: object, policy: RestartPolicy = AT_ONCE) -> Supervisor:
-        return Supervisor(children, log_dir=tmp_path / "logs", policy=policy, report=reports.append)  # type: ignore[arg-type]
+    def build(*children: Child, policy: RestartPolicy = AT_ONCE) -> Supervisor:
+        return Supervisor(children, log_dir=tmp_path / "logs", policy=policy, report=reports.append)
 
     return build
 
