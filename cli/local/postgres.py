@@ -33,7 +33,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
-# Containers limit the usual /dev/shm to 64 MB, too little for a parallel index build. Elsewhere sysv is the scarce kind.
+# Containers limit the usual /dev/shm to 64 MB, too little for a parallel index build. Elsewhere sysv is scarce.
 _SETTINGS_ON_LINUX = {"dynamic_shared_memory_type": "sysv"}
 # Commits still reach the operating system before they are answered, so a kill of the processes loses nothing.
 _SETTINGS_WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}

@@ -13,7 +13,7 @@ from cli.local.child import Child
 
 @pytest.fixture
 def make_child(tmp_path: Path) -> Callable[..., Child]:
-    """Children that run Python source text in the test's folder, with the standard library alone; options are Child's."""
+    """Children that run Python source text in the test's folder, with the standard library alone."""
 
     def make(name: str, source: str, **options: Any) -> Child:
         argv = (sys.executable, "-I", "-S", "-c", source)
