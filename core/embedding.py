@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
 from core.context import Context
@@ -129,7 +128,7 @@ class _Embedding:
         ]
         readable = [pair for pair in zip(drafts, found, strict=True) if not isinstance(pair[1], ItemError)]
         vectors = self.encoder.encode_images([picture for _, picture in readable if isinstance(picture, Picture)])
-        finite: NDArray[np.bool_] = np.isfinite(vectors).all(axis=1)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
         detail = "The encoder gave no finite vector for this picture; report it to the operator."
         outcomes += [
             _failed(sourced, "embedding_failed", detail)

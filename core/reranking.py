@@ -1,7 +1,7 @@
 """Stage 2: the judge answers Yes or No for the shortlist, and the final order follows."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -46,10 +46,10 @@ def final_order(candidates: Sequence[Candidate], p_yes: dict[UUID, float], *, we
 
 @dataclass(frozen=True, slots=True)
 class RerankHandler:
-    """Runs `rerank` units. `judge` loads the model once, on first use."""
+    """Runs `rerank` units."""
 
     ctx: Context
-    judge: Callable[[], Judge]
+    judge: Judge
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Rerank":
         """Nothing to load before the judgement."""
@@ -91,7 +91,7 @@ class _Rerank:
         params, options = self._params, self._params.rerank
         if options is None or params.text is None:
             raise NotFoundError("This query has no re-ranking.")
-        judge = self._handler.judge()
+        judge = self._handler.judge
         shortlist = candidates[: options.depth]
         with self._ctx.uow() as uow:
             ids = [candidate.image_id for candidate in shortlist]

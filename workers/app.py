@@ -1,0 +1,83 @@
+"""The Celery app of a worker process: queues, tasks, heartbeat and the orderly stop."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery import Celery, signals
+from kombu import Queue as KombuQueue
+
+from core import durable, reconcile
+from core.context import Context
+from core.durable import Handler, WorkerSlot
+from core.models import Queue, UnitKind
+from core.settings import Settings
+from workers.dispatch import RUN_UNIT_TASK, transport_options
+from workers.heartbeat import Heartbeat, heartbeat_step
+
+RECONCILE_TASK = "setr.reconcile"
+DEADLINES_TASK = "setr.deadlines"
+EXPIRE_TASK = "setr.expire"
+TICK_LIFE_S = 15
+EXPIRE_EVERY_S = 600.0
+
+
+def create_celery(settings: Settings) -> Celery:
+    """A Celery app with our queues and the schedule; no task is registered yet."""
+    app = Celery("setr", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        beat_schedule=_schedule(settings),
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=transport_options(settings.redis_url),
+        enable_utc=True,
+        task_create_missing_queues=False,
+        task_default_queue=Queue.INGEST.value,
+        task_ignore_result=True,
+        task_queues=[KombuQueue(queue.value, routing_key=queue.value) for queue in Queue],
+        task_serializer="json",
+        worker_hijack_root_logger=False,
+        worker_prefetch_multiplier=1,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def _schedule(settings: Settings) -> dict[str, Any]:
+    def tick(task: str, every_s: float, queue: Queue) -> dict[str, Any]:
+        return {"task": task, "schedule": every_s, "options": {"queue": queue.value, "expires": TICK_LIFE_S}}
+
+    return {
+        "reconcile": tick(RECONCILE_TASK, settings.reconcile_every_s, Queue.RECONCILE),
+        "deadlines": tick(DEADLINES_TASK, settings.deadlines_every_s, Queue.RECONCILE),
+        "expire": tick(EXPIRE_TASK, EXPIRE_EVERY_S, Queue.MAINTENANCE),
+    }
+
+
+def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], heartbeat: Heartbeat) -> None:
+    """Add the tasks, the heartbeat and the stop flag to a worker's app."""
+    stopping = threading.Event()
+
+    def ask_to_stop(**_: object) -> None:
+        stopping.set()
+
+    signals.worker_shutting_down.connect(ask_to_stop, weak=False)
+    app.steps["consumer"].add(heartbeat_step(heartbeat))
+
+    def run_unit(queue: str) -> None:
+        """Run one due unit of the queue; the message carries nothing else."""
+        slot = WorkerSlot(heartbeat.name, (Queue(queue),), stopping.is_set, heartbeat.beat_if_due)
+        durable.run_one(ctx, handlers, slot)
+
+    tasks: dict[str, Callable[..., None]] = {
+        RUN_UNIT_TASK: run_unit,
+        RECONCILE_TASK: lambda: reconcile.reconcile(ctx),
+        DEADLINES_TASK: lambda: _discard(reconcile.enforce_deadlines(ctx)),
+        EXPIRE_TASK: lambda: _discard(reconcile.expire(ctx)),
+    }
+    for name, task in tasks.items():
+        app.task(name=name, ignore_result=True)(task)
+
+
+def _discard(_: int) -> None:
+    """Tasks return nothing: the truth is in SQL."""

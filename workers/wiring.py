@@ -1,0 +1,73 @@
+"""The composition root of worker processes: builds adapters, and models only where a queue needs them."""
+
+from collections.abc import Iterable, Mapping
+
+from core.context import Context, SystemClock
+from core.deletion import DeleteGalleryHandler
+from core.durable import Handler
+from core.embedding import EmbedHandler
+from core.ingest import FetchHandler
+from core.models import Queue, UnitKind
+from core.planning import PlanHandler
+from core.reranking import RerankHandler
+from core.search import SearchHandler
+from core.settings import Settings
+from core.space import Spaces
+from storage.objects import S3ObjectStore
+from storage.uow import create_engine, uow_factory
+from workers.dispatch import CeleryDoorbell
+
+EMBED_QUEUES = frozenset({Queue.EMBED, Queue.EMBED_GPU})
+
+
+def build_context(settings: Settings) -> Context:
+    """The ports of a worker process."""
+    objects = S3ObjectStore(settings)
+    objects.ensure_bucket()
+    return Context(
+        uow=uow_factory(create_engine(settings), settings),
+        objects=objects,
+        doorbell=CeleryDoorbell(settings.redis_url),
+        clock=SystemClock(),
+        settings=settings,
+    )
+
+
+def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, Handler]:
+    """Handlers of the units that these queues carry. Models load here, so that a started worker is a warm one.
+
+    torch is imported only for queues that compute; ingest and maintenance processes stay small.
+    """
+    wanted = frozenset(queues)
+    handlers: dict[UnitKind, Handler] = {}
+    if Queue.INGEST in wanted:
+        handlers[UnitKind.PLAN] = PlanHandler(ctx)
+        handlers[UnitKind.FETCH] = FetchHandler(ctx)
+    if Queue.MAINTENANCE in wanted:
+        handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
+    if wanted & EMBED_QUEUES or Queue.QUERY in wanted:
+        handlers |= _encoding_handlers(ctx, wanted)
+    if Queue.RERANK in wanted:
+        handlers[UnitKind.RERANK] = _rerank_handler(ctx)
+    return handlers
+
+
+def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind, Handler]:
+    from retrieval.compose import Composer
+    from retrieval.encoders import EncoderRegistry
+
+    encoders = EncoderRegistry(ctx.settings)
+    encoders.warm_up(ctx.settings.default_encoder)
+    handlers: dict[UnitKind, Handler] = {}
+    if wanted & EMBED_QUEUES:
+        handlers[UnitKind.EMBED] = EmbedHandler(ctx, encoders)
+    if Queue.QUERY in wanted:
+        composer = Composer()
+        handlers[UnitKind.SEARCH] = SearchHandler(ctx, encoders, composer, Spaces(ctx, composer))
+    return handlers
+
+
+def _rerank_handler(ctx: Context) -> RerankHandler:
+    from retrieval.rerank import build_judge
+
+    return RerankHandler(ctx, build_judge(ctx.settings))
