@@ -1,0 +1,56 @@
+# Two commands to know: `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-check up test test-unit lint format lock clean
+SHELL := /bin/bash
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,12))' && echo $$p && break; done)
+INSTALLED := $(VENV)/.installed
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## Create .venv with everything pinned (Python 3.11 or 3.12; UV_TORCH_BACKEND=cpu for the small CPU torch)
+
+$(INSTALLED): pyproject.toml requirements.lock requirements-torch.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and neither was found; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock -r requirements-torch.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: $(INSTALLED) ## Import 600 photos, run eight queries, draw a contact sheet, stop
+	$(BIN)/setr demo
+
+demo-check: $(INSTALLED) ## 50 composed queries over the demo gallery: is the intended product in the top 5?
+	$(BIN)/setr demo-check
+
+up: $(INSTALLED) ## Start the whole service here and stay; Ctrl-C stops it
+	$(BIN)/setr up
+
+test: $(INSTALLED) ## Unit, integration and functional tests (starts its own Postgres, Redis and S3)
+	$(BIN)/pytest
+
+test-unit: $(INSTALLED) ## Only the fast tests that need no service
+	$(BIN)/pytest tests/unit
+
+lint: $(INSTALLED) ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(INSTALLED) ## Renew both pins files from pyproject.toml
+	mkdir -p build
+	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --quiet --upgrade -o build/all.lock
+	grep -vE '^(torch|torchvision|triton|nvidia-.*|cuda-.*)==' build/all.lock > requirements.lock
+	grep -E '^(torch|torchvision)==' build/all.lock > requirements-torch.lock
+
+clean: ## Remove the environment, caches and demo output (not your data in .setr)
+	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache .hypothesis
