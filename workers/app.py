@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import Celery, signals
-from kombu import Queue as KombuQueue
+from kombu.entity import Queue as KombuQueue
 
 from core import durable, reconcile
 from core.context import Context
@@ -34,13 +34,17 @@ def create_celery(settings: Settings) -> Celery:
         task_create_missing_queues=False,
         task_default_queue=Queue.INGEST.value,
         task_ignore_result=True,
-        task_queues=[KombuQueue(queue.value, routing_key=queue.value) for queue in Queue],
+        task_queues=[_declared(queue) for queue in Queue],
         task_serializer="json",
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,
         worker_redirect_stdouts=False,
     )
     return app
+
+
+def _declared(queue: Queue) -> KombuQueue:
+    return KombuQueue(queue.value, routing_key=queue.value)  # type: ignore[no-untyped-call]
 
 
 def _schedule(settings: Settings) -> dict[str, Any]:

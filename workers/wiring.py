@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+from storage.objects import S3ObjectStore
+
 from core.context import Context, SystemClock
 from core.deletion import DeleteGalleryHandler
 from core.durable import Handler
@@ -13,7 +15,6 @@ from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
 from core.space import Spaces
-from storage.objects import S3ObjectStore
 from storage.uow import create_engine, uow_factory
 from workers.dispatch import CeleryDoorbell
 
@@ -54,6 +55,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
 
 def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind, Handler]:
     from retrieval.compose import Composer
+
     from retrieval.encoders import EncoderRegistry
 
     encoders = EncoderRegistry(ctx.settings)

@@ -1,0 +1,198 @@
+"""Fetch units: bytes in, validated blobs out. What did not change ends here; the rest goes on to be embedded."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import BinaryIO, Self
+from uuid import UUID
+
+from core.context import Context
+from core.embedding import SourcedDraft, embed_unit
+from core.errors import ItemError, NotFoundError
+from core.keys import blob_key, thumbnail_key
+from core.models import (
+    Attributes,
+    Blob,
+    ClaimedUnit,
+    Gallery,
+    ImageDraft,
+    ItemOutcome,
+    Job,
+    NewUnit,
+    Outcome,
+    Queue,
+)
+from core.pictures import THUMBNAIL_MEDIA_TYPE, Limits, validate
+from core.planning import PlannedItem, planned_item
+from core.ports import ObjectStore, StoredImage, UnitOfWork
+from core.zipfiles import read_entry
+
+MEBIBYTE = 1024 * 1024
+MEGAPIXEL = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FetchHandler:
+    """Runs `fetch` units."""
+
+    ctx: Context
+
+    def open(self, unit: ClaimedUnit, job: Job) -> "_Fetch":
+        """Find the gallery. NotFoundError when it was deleted meanwhile."""
+        with self.ctx.uow() as uow:
+            gallery = uow.galleries.by_id(UUID(unit.payload["gallery_id"]))
+        if gallery is None or gallery.deleting:
+            raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
+        return _Fetch(self.ctx, job, gallery, [planned_item(raw) for raw in unit.payload["items"]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    item: PlannedItem
+    data: bytes
+    sha256: str
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """What a batch's items came to."""
+
+    ended: list[ItemOutcome] = field(default_factory=list)
+    attributes: dict[str, Attributes] = field(default_factory=dict)
+    drafts: list[SourcedDraft] = field(default_factory=list)
+    stored: list[Blob] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    ctx: Context
+    job: Job
+    gallery: Gallery
+    items: Sequence[PlannedItem]
+
+    @property
+    def batch_items(self) -> int:
+        """Items a transaction."""
+        return self.ctx.settings.ingest_batch
+
+    def compute(self, start: int, stop: int) -> "_FetchedBatch":
+        """Read items [start, stop), drop what did not change, validate and store the rest."""
+        done = _Sorted()
+        fetched = self._fetch(self.items[start:stop], done)
+        with self.ctx.uow() as uow:
+            current = uow.images.current(self.gallery.id, [one.item.external_id for one in fetched])
+            known = uow.blobs.touch(self.job.tenant_id, [one.sha256 for one in fetched])
+            uow.commit()
+        for one in fetched:
+            self._sort(one, current.get(one.item.external_id), known, done)
+        units = [embed_unit(self.job, self.gallery, done.drafts)] if done.drafts else []
+        return _FetchedBatch(self.job, self.gallery, done, units)
+
+    def _fetch(self, items: Sequence[PlannedItem], done: _Sorted) -> list[_Fetched]:
+        fetched = []
+        with _Reader(self.ctx) as reader:
+            for item in items:
+                try:
+                    data = reader.read(item)
+                except ItemError as error:
+                    done.ended.append(_failed(item, error))
+                else:
+                    fetched.append(_Fetched(item, data, hashlib.sha256(data).hexdigest()))
+        return fetched
+
+    def _sort(self, one: _Fetched, stored: StoredImage | None, known: dict[str, Blob], done: _Sorted) -> None:
+        item = one.item
+        attributes = (stored.attributes if stored else {}) if item.attributes is None else item.attributes
+        if stored is not None and stored.sha256 == one.sha256:
+            if stored.attributes == attributes:
+                done.ended.append(ItemOutcome(item.external_id, Outcome.UNCHANGED))
+            else:
+                done.attributes[item.external_id] = attributes
+            return
+        try:
+            blob = known.get(one.sha256) or self._store(one, done)
+        except ItemError as error:
+            done.ended.append(_failed(item, error))
+            return
+        known[one.sha256] = blob
+        done.drafts.append(SourcedDraft(ImageDraft(item.external_id, blob, attributes), item.source))
+
+    def _store(self, one: _Fetched, done: _Sorted) -> Blob:
+        """Validate and put. A crash before the commit leaves an orphan in the bucket, never a row without a blob."""
+        settings = self.ctx.settings
+        limits = Limits(
+            max_bytes=settings.max_image_mib * MEBIBYTE,
+            max_pixels=settings.max_image_megapixels * MEGAPIXEL,
+            max_jpeg_pixels=settings.max_jpeg_megapixels * MEGAPIXEL,
+        )
+        valid = validate(one.data, limits, thumbnail_px=settings.thumbnail_px)
+        tenant_id = self.job.tenant_id
+        self.ctx.objects.put(thumbnail_key(tenant_id, one.sha256), valid.thumbnail, media_type=THUMBNAIL_MEDIA_TYPE)
+        self.ctx.objects.put(blob_key(tenant_id, one.sha256), one.data, media_type=valid.blob.media_type)
+        done.stored.append(valid.blob)
+        return valid.blob
+
+    def poison(self, item: int) -> ItemOutcome | None:
+        """The item that keeps killing workers."""
+        detail = "Reading this picture ended the worker process repeatedly; it is passed over."
+        return _failed(self.items[item], ItemError("poison", detail))
+
+
+def _failed(item: PlannedItem, error: ItemError) -> ItemOutcome:
+    return ItemOutcome(
+        external_id=item.external_id,
+        outcome=Outcome.FAILED,
+        source=item.source,
+        code=error.item_code,
+        detail=error.detail,
+    )
+
+
+class _Reader:
+    """Reads items, keeping each archive open for the batch."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._objects: ObjectStore = ctx.objects
+        self._max_bytes = ctx.settings.max_image_mib * MEBIBYTE
+        self._max_ratio = ctx.settings.max_archive_ratio
+        self._stack = ExitStack()
+        self._open: dict[str, BinaryIO] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(self, item: PlannedItem) -> bytes:
+        """The item's bytes. ItemError when they cannot be had."""
+        place = item.place
+        try:
+            if place.entry is None:
+                return self._objects.get(place.key)
+            if place.key not in self._open:
+                self._open[place.key] = self._stack.enter_context(self._objects.open(place.key))
+            return read_entry(self._open[place.key], place.entry, max_bytes=self._max_bytes, max_ratio=self._max_ratio)
+        except NotFoundError as error:
+            raise ItemError("upload_missing", "The uploaded file is gone; send the import again.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _FetchedBatch:
+    job: Job
+    gallery: Gallery
+    done: _Sorted
+    units: Sequence[NewUnit]
+
+    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
+        """Blobs, attribute changes, and the embedding unit of what is new."""
+        done = self.done
+        uow.blobs.add(self.job.tenant_id, sorted(done.stored, key=lambda blob: blob.sha256))
+        changed = uow.images.set_attributes(self.gallery.id, done.attributes, job_id=self.job.id)
+        uow.units.add(self.units)
+        return [*done.ended, *(ItemOutcome(external_id, outcome) for external_id, outcome in changed.items())]
+
+    def rings(self) -> Sequence[Queue]:
+        """The embedding queue, if it has work."""
+        return [unit.queue for unit in self.units]
