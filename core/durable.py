@@ -48,7 +48,10 @@ class Batch(Protocol):
 class UnitRun(Protocol):
     """A claimed unit being worked on."""
 
-    batch_items: int
+    @property
+    def batch_items(self) -> int:
+        """Items a batch, when nothing has gone wrong."""
+        ...
 
     def compute(self, start: int, stop: int) -> Batch:
         """The work of items [start, stop), without a transaction."""

@@ -12,10 +12,20 @@ from core.models import Concepts, EncoderIdentity, Explanation, Vector, Vectors
 class Encoder(Protocol):
     """A two-tower image-text encoder. Thread-safe for encoding."""
 
-    identity: EncoderIdentity
-    max_text_tokens: int
-    image_size_px: int
-    """Side of the square the model sees; pictures much larger than this gain nothing."""
+    @property
+    def identity(self) -> EncoderIdentity:
+        """What makes its vectors comparable."""
+        ...
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Tokens of a text that are read."""
+        ...
+
+    @property
+    def image_size_px(self) -> int:
+        """Side of the square that the model sees; pictures much larger than this gain nothing."""
+        ...
 
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors float32 [n, d] of RGB pictures of any size."""
@@ -86,9 +96,15 @@ class JudgeIdentity:
 class Judge(Protocol):
     """Stage 2: a multimodal model that answers Yes or No per candidate."""
 
-    identity: JudgeIdentity
-    weight: float
-    """w of the final order: w * P(Yes) + (1 - w) * coarse score normalised within the shortlist."""
+    @property
+    def identity(self) -> JudgeIdentity:
+        """What judges."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """w of the final order: w * P(Yes) + (1 - w) * coarse score normalised within the shortlist."""
+        ...
 
     def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> Sequence[float]:
         """P(Yes) per candidate, in order, calibrated."""
