@@ -1,0 +1,44 @@
+"""The application: blueprints, errors, authentication and documents around one context."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from apiflask import APIFlask
+
+from api import errors, openapi, requests
+from api.auth_cache import PrincipalCache
+from api.bodies import StrictJson
+from api.endpoints import docs, galleries, health, images, imports, jobs, queries
+from api.long_poll import LongPolls
+from api.runtime import Runtime, attach
+from core.context import Context
+
+BLUEPRINTS = (galleries.bp, imports.bp, images.bp, queries.bp, jobs.bp, health.bp, docs.bp)
+
+
+def create_app(ctx: Context) -> APIFlask:
+    """The WSGI application on these ports. Two of them in one process share nothing."""
+    app = APIFlask(
+        __name__,
+        title="SETR Service",
+        version=_version(),
+        docs_path=None,
+        json_errors=False,
+        static_folder=None,  # type: ignore[arg-type]  # Flask takes None for `none`
+    )
+    app.json = StrictJson(app)
+    app.url_map.strict_slashes = False
+    openapi.register(app, ctx.settings)
+    errors.register(app)
+    requests.register(app)
+    polls = LongPolls(server_threads=ctx.settings.api_threads)
+    attach(app, Runtime(ctx=ctx, principals=PrincipalCache(), polls=polls))
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("setr-service")
+    except PackageNotFoundError:
+        return "0.0.0"  # run from a checkout that is not installed

@@ -1,0 +1,62 @@
+"""Imports."""
+
+from http import HTTPStatus
+from typing import BinaryIO, cast
+
+from apiflask import APIBlueprint
+from flask import Response, request
+from werkzeug.datastructures import FileStorage
+
+from api.auth import principal, protected
+from api.bodies import MEBIBYTE, MULTIPART, bound_body, expect_media_type
+from api.idempotency import idempotent
+from api.replies import accepted
+from api.runtime import context
+from api.schemas.jobs import JobOut
+from core import imports
+from core.errors import FieldError, InvalidInputError
+from core.models import Scope
+
+bp = APIBlueprint("imports", __name__, tag="Imports")
+
+MAX_FILES = 10_000
+MAX_FILENAME = 512
+FIELDS = frozenset({"mode"})
+
+
+@bp.post("/galleries/<gallery>/imports")
+@protected(Scope.WRITE)
+@bp.output(JobOut, HTTPStatus.ACCEPTED)
+def create_import(gallery: str) -> Response:
+    """Import images: pictures, a ZIP or tar archive, or a manifest (.csv, .jsonl), always as a job.
+
+    Without a manifest the file name (or the path inside the archive) becomes the `external_id`.
+    """
+    bound_body(context().settings.max_upload_mib * MEBIBYTE)
+    expect_media_type(MULTIPART, hint="JSON sources (URLs, bucket prefixes) are not supported yet: upload the files.")
+    request.max_form_parts = MAX_FILES
+    return _submit(gallery)
+
+
+@idempotent
+def _submit(gallery: str) -> Response:
+    files = [_uploaded(file, number) for number, file in enumerate(request.files.getlist("file"))]
+    _refuse_strangers()
+    new = imports.NewImport(gallery=gallery, files=files, mode=request.form.get("mode", "upsert"))
+    return accepted(imports.submit(context(), principal(), new))
+
+
+def _refuse_strangers() -> None:
+    """A misspelt field must not be dropped in silence."""
+    strangers = sorted((set(request.files) - {"file"}) | (set(request.form) - FIELDS))
+    if strangers:
+        errors = tuple(FieldError(f"/{name}", "is not a field of an import") for name in strangers)
+        raise InvalidInputError("An import takes `file` (once or more often) and `mode`.", errors=errors)
+
+
+def _uploaded(file: FileStorage, number: int) -> imports.UploadedFile:
+    name = file.filename or ""
+    if not 1 <= len(name) <= MAX_FILENAME or not name.isprintable():
+        detail = f"needs a file name of 1 to {MAX_FILENAME} printable characters: it becomes the external_id"
+        raise InvalidInputError(f"`file` {number} {detail}.", errors=(FieldError(f"/file/{number}", detail),))
+    return imports.UploadedFile(filename=name, stream=cast("BinaryIO", file.stream), media_type=file.mimetype)

@@ -1,0 +1,136 @@
+"""The OpenAPI document: what the types of the views cannot say is added here, for all operations at once."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from apiflask import APIFlask
+
+from api.auth import SECURITY_SCHEMES
+from api.errors import PROBLEM_MEDIA_TYPE
+from api.schemas.common import Problem
+from api.schemas.queries import QueryIn, QueryResult
+from core.settings import Settings
+
+DESCRIPTION = """Composed image retrieval over product catalogs: a reference picture plus a text find the products that
+keep what the text leaves and change what it says. Long work is asynchronous: a 202 carries a job, and `GET /jobs/{id}`
+tells how far it is. Errors are RFC 9457 problems whose `type` is stable per cause."""
+CONDITIONAL = frozenset({"get_image", "get_content", "get_thumbnail", "get_job"})
+BINARY = {"type": "string", "format": "binary"}
+IDEMPOTENCY_KEY = "The same key and body within 24 hours bring the first response again, and do nothing twice."
+IF_MATCH = "The ETag that the change is based on; 412 when it is no longer the current one."
+IF_NONE_MATCH = "An ETag; 304 when it is still the current one."
+_REFERENCES = "#/components/schemas/{model}"
+
+
+def register(app: APIFlask, settings: Settings) -> None:
+    """Configure how the document is generated."""
+    app.config.update(
+        AUTO_SERVERS=False,
+        AUTO_404_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        AUTO_AUTH_ERROR_RESPONSE=False,
+        AUTO_OPERATION_ID=True,
+        DESCRIPTION=DESCRIPTION,
+        LICENSE={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        SECURITY_SCHEMES=SECURITY_SCHEMES,
+        SERVERS=[{"url": settings.public_url or "/"}],
+    )
+    app.spec_processor(complete)
+
+
+def complete(spec: dict[str, Any] | str) -> dict[str, Any]:
+    """Add short operation ids, problems, headers, request bodies and media types."""
+    if isinstance(spec, str):
+        raise TypeError("the document is generated as JSON")
+    _add_schemas(spec)
+    for method, operation in _operations(spec):
+        # APIFlask: <method>_<blueprint>_<view>
+        operation["operationId"] = operation["operationId"].removeprefix(f"{method}_").split("_", 1)[1]
+        _add_headers(method, operation)
+        _add_problems(operation)
+        _add_bodies(operation)
+    return spec
+
+
+def _operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    methods = ("get", "post", "put", "patch", "delete")
+    for item in spec["paths"].values():
+        yield from ((method, item[method]) for method in methods if method in item)
+
+
+def _add_schemas(spec: dict[str, Any]) -> None:
+    schemas = spec["components"].setdefault("schemas", {})
+    schemas.pop("HTTPError", None)  # APIFlask's own, which nothing here answers with
+    for model in (Problem, QueryIn, QueryResult):
+        schema = model.model_json_schema(ref_template=_REFERENCES)
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+
+
+def _add_headers(method: str, operation: dict[str, Any]) -> None:
+    parameters = operation.setdefault("parameters", [])
+    if method == "post":
+        parameters.append(_header("Idempotency-Key", IDEMPOTENCY_KEY))
+    if method in {"patch", "delete"}:
+        parameters.append(_header("If-Match", IF_MATCH))
+    if operation["operationId"] in CONDITIONAL:
+        parameters.append(_header("If-None-Match", IF_NONE_MATCH))
+        operation["responses"]["304"] = {"description": "Not modified"}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def _add_problems(operation: dict[str, Any]) -> None:
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _REFERENCES.format(model="Problem")}}}
+    for status in [status for status in operation["responses"] if status >= "400"]:
+        operation["responses"][status]["content"] = content
+    operation["responses"]["default"] = {"description": "A problem; `type` names the cause", "content": content}
+
+
+def _add_bodies(operation: dict[str, Any]) -> None:
+    match operation["operationId"]:
+        case "create_query":
+            operation["requestBody"] = _query_body()
+        case "create_import":
+            operation["requestBody"] = _import_body()
+        case "get_content":
+            operation["responses"]["200"]["content"] = {"image/*": {"schema": BINARY}}
+        case "get_thumbnail":
+            operation["responses"]["200"]["content"] = {"image/jpeg": {"schema": BINARY}}
+        case "list_items":
+            lines = {"schema": {"type": "string"}}
+            operation["responses"]["200"]["content"].update({"application/x-ndjson": lines, "text/csv": lines})
+
+
+def _query_body() -> dict[str, Any]:
+    query = {"$ref": _REFERENCES.format(model="QueryIn")}
+    parts = {
+        "type": "object",
+        "properties": {"reference_image": {**BINARY, "description": "The reference picture."}, "query": query},
+    }
+    encoding = {"query": {"contentType": "application/json"}}
+    content = {
+        "application/json": {"schema": query},
+        "multipart/form-data": {"schema": parts, "encoding": encoding},
+    }
+    return {"required": True, "content": content}
+
+
+def _import_body() -> dict[str, Any]:
+    parts = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {
+                "type": "array",
+                "minItems": 1,
+                "items": BINARY,
+                "description": "Pictures, one archive (.zip, .tar.gz), or a manifest (.csv, .jsonl) and its pictures.",
+            },
+            "mode": {"type": "string", "enum": ["upsert"], "default": "upsert"},
+        },
+    }
+    return {"required": True, "content": {"multipart/form-data": {"schema": parts}}}

@@ -1,0 +1,51 @@
+"""What surrounds every request: an id, bounds on its body, one log line, safe default headers."""
+
+import re
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+
+from api.bodies import JSON, bound_body, expect_media_type
+from core.ids import new_id
+
+log = structlog.get_logger()
+
+REQUEST_ID = "X-Request-Id"
+OWN_BODY_RULES = frozenset({"imports.create_import", "queries.create_query"})
+_KNOWN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_POLLED = frozenset({"jobs.get_job", "health.healthz", "health.readyz"})
+
+
+def register(app: Flask) -> None:
+    """Surround the requests of the application."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    structlog.contextvars.clear_contextvars()
+    sent = request.headers.get(REQUEST_ID, "")
+    g.request_id = sent if _KNOWN_ID.fullmatch(sent) else str(new_id())
+    g.began_s = time.perf_counter()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if request.endpoint in OWN_BODY_RULES:
+        return
+    bound_body()
+    if request.content_length:
+        expect_media_type(JSON)
+
+
+def _end(response: Response) -> Response:
+    response.headers[REQUEST_ID] = g.get("request_id", "")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    took_ms = 1000 * (time.perf_counter() - g.get("began_s", time.perf_counter()))
+    write = log.debug if request.endpoint in _POLLED else log.info
+    write(
+        "request",
+        method=request.method,
+        route=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        duration_ms=round(took_ms, 1),
+    )
+    return response

@@ -1,0 +1,1 @@
+"""Request and response bodies. Unknown fields are refused, strings are bounded, numbers are finite."""
