@@ -109,7 +109,7 @@ class Archive:
             detail = "The archive has an earlier entry of the same name, which was used: rename one of them."
             self.rejected.append(Rejected(_shown(name), "duplicate_entry", detail))
             return
-        self._entries[name] = replace(entry, name=name)
+        self._entries[name] = entry if name == entry.name else replace(entry, name=name)
 
     def _reject_overlaps(self) -> None:
         """Entries that share packed bytes are how small files unpack to petabytes."""
