@@ -1,0 +1,70 @@
+"""Model specs: the strings by which operators name encoders and judges in the settings."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ModelLoadError
+
+_OPEN_CLIP = re.compile(r"open_clip:(?P<arch>[^/@]+)(?:/(?P<tag>[^/@]+)|@(?P<checkpoint>.+))")
+_HUGGING_FACE = re.compile(r"hf:(?P<base>.+?)(?:\+lora=(?P<lora>.+))?")
+_CHECKPOINT_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".safetensors"})
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSource:
+    """What open_clip is to build: a name it knows, and what fills it: a pretrained tag, or a checkpoint file.
+
+    With a `folder` (configuration and weights inside) the name is `local-dir:<folder>` and the others are None.
+    """
+
+    name: str
+    tag: str | None = None
+    checkpoint: Path | None = None
+    folder: Path | None = None
+
+    @property
+    def pretrained(self) -> str | None:
+        """What open_clip calls `pretrained`: a tag, or the path of a file."""
+        return self.tag if self.checkpoint is None else str(self.checkpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSource:
+    """A base model (a folder or a hub id) and the folder or hub id of its LoRA adapter."""
+
+    base: str
+    lora: str | None
+
+
+def parse_encoder_spec(spec: str, *, models_dir: Path) -> EncoderSource:
+    """Read `demo`, `open_clip:<arch>/<tag>` or `open_clip:<arch>@<checkpoint>`; ModelLoadError otherwise."""
+    if spec == "demo":
+        folder = models_dir / "demo-encoder"
+        return EncoderSource(f"local-dir:{folder}", folder=folder)
+    match = _OPEN_CLIP.fullmatch(spec)
+    if match is None:
+        raise ModelLoadError(
+            f"The encoder spec {spec!r} is not one of demo, open_clip:<architecture>/<pretrained tag>, "
+            "open_clip:<architecture>@<checkpoint file>."
+        )
+    if match["checkpoint"] is None:
+        return EncoderSource(match["arch"], tag=match["tag"])
+    checkpoint = Path(match["checkpoint"])
+    if checkpoint.suffix not in _CHECKPOINT_SUFFIXES:
+        raise ModelLoadError(f"{checkpoint} is no checkpoint: use one of {', '.join(sorted(_CHECKPOINT_SUFFIXES))}.")
+    return EncoderSource(match["arch"], checkpoint=checkpoint)
+
+
+def parse_judge_spec(spec: str, *, models_dir: Path) -> JudgeSource:
+    """Read `demo` or `hf:<id or folder>[+lora=<id or folder>]`; ModelLoadError otherwise."""
+    if spec == "demo":
+        folder = models_dir / "demo-reranker"
+        return JudgeSource(str(folder / "base"), str(folder / "lora"))
+    match = _HUGGING_FACE.fullmatch(spec)
+    if match is None:
+        raise ModelLoadError(
+            f"The re-ranker spec {spec!r} is not one of demo, hf:<model id or folder>, "
+            "hf:<model id or folder>+lora=<adapter folder>."
+        )
+    return JudgeSource(match["base"], match["lora"])
