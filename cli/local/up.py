@@ -29,11 +29,11 @@ GPU_QUEUES = {"embed": "embed,embed.gpu"}
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running service: where it answers, the API key, and the supervisor that holds its processes."""
+    """A running service: where it answers, the API key, its settings, and the supervisor that holds its processes."""
 
     url: str
     api_key: str
-    data_dir: Path
+    settings: Settings
     supervisor: Supervisor
 
 
@@ -52,7 +52,7 @@ def running_stack(settings: Settings) -> Iterator[Stack]:
             url = f"http://{settings.api_host}:{settings.api_port}"
             _wait_until_ready(url, supervisor)
             _write_client_file(settings.data_dir, url, api_key)
-            yield Stack(url=url, api_key=api_key, data_dir=settings.data_dir, supervisor=supervisor)
+            yield Stack(url=url, api_key=api_key, settings=settings, supervisor=supervisor)
 
 
 def _with_port(settings: Settings) -> Settings:
