@@ -4,21 +4,22 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from cli.local.child import Child
 from cli.local.errors import StartError
 from cli.local.services import embedded_services
-from cli.local.supervisor import Supervisor
+from cli.local.supervisor import Supervisor, sigterm_as_interrupt
 from core.access import authenticate, issue_key
 from core.context import Context
 from core.errors import UnauthenticatedError
-from core.settings import Settings, inherited_environment, settings_environment
+from core.settings import Settings, inherited_environment, load_settings, settings_environment
 
 CLIENT_FILE = "client.json"
 READY_TIMEOUT_S = 180.0
@@ -150,3 +151,24 @@ def _read_client_key(data_dir: Path) -> str | None:
         return None
     key = json.loads(path.read_text()).get("api_key")
     return key if isinstance(key, str) else None
+
+
+@click.command()
+def up() -> None:
+    """Start the whole service on this machine and stay until Ctrl-C.
+
+    Postgres, Redis and an S3 server are started too, unless SETR_DATABASE_URL, SETR_REDIS_URL or SETR_S3_ENDPOINT name
+    the operator's own. Data, logs and the API key are kept in SETR_DATA_DIR (default: .setr in this folder).
+    """
+    settings = load_settings()
+    click.echo(f"Starting; data and logs are in {settings.data_dir} …")
+    try:
+        with suppress(KeyboardInterrupt), sigterm_as_interrupt(), running_stack(settings) as stack:
+            click.echo(f"\n  API      {stack.url}")
+            click.echo(f"  Docs     {stack.url}/docs")
+            click.echo(f"  API key  {stack.api_key}")
+            click.echo("\nCommands run in this folder use them by themselves. Ctrl-C stops everything.")
+            stack.supervisor.run_forever()
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("Stopped; the data stays.")
