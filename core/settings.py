@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
     s3_region: str = Field("us-east-1", description="S3 region, always sent explicitly.")
     s3_bucket: str = Field("setr", description="The bucket; created at start when missing.")
-    s3_public_endpoint: str = Field("", description="host:port that clients use in presigned URLs; empty: s3_endpoint.")
+    s3_public_endpoint: str = Field(
+        "", description="host:port, or https://host, that clients use in presigned URLs; empty: s3_endpoint."
+    )
     database_pool_size: int = Field(8, ge=1, description="Postgres connections a process keeps at most.")
 
     # API

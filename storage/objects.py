@@ -1,0 +1,216 @@
+"""Blobs in one bucket of any S3 server, by plain calls only."""
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
+
+from core.errors import NotFoundError, UnavailableError
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 30.0
+PART_BYTES = 8 * 1024 * 1024  # times the 10 000 parts that S3 allows: objects of up to 78 GiB
+READ_BYTES = 256 * 1024
+"""What `open` asks for at once: small enough for a ZIP's directory, large enough that a picture takes one request."""
+
+_POOL_SIZE = 32
+_ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
+_OURS_ALREADY = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
+
+
+class S3ObjectStore:
+    """Implements `core.ports.ObjectStore`. Nothing is asked of the server before the first call."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._bucket = settings.s3_bucket
+        self._region = settings.s3_region
+        self._client = _client(settings, settings.s3_endpoint)
+        self._public = _client(settings, settings.s3_public_endpoint or settings.s3_endpoint)
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket when it is missing; safe when called by several processes at once."""
+        with _translated():
+            if self._client.bucket_exists(self._bucket):
+                return
+            try:
+                self._client.make_bucket(self._bucket, self._region)
+            except S3Error as error:
+                if error.code not in _OURS_ALREADY:
+                    raise
+
+    def put(self, key: str, data: bytes, *, media_type: str) -> None:
+        """Store `data`; the same key again overwrites."""
+        with _translated():
+            self._client.put_object(self._bucket, key, io.BytesIO(data), len(data), content_type=media_type)
+
+    def put_stream(self, key: str, stream: BinaryIO, *, media_type: str) -> int:
+        """Store a stream of unknown length by multipart, in constant memory; returns its size in bytes.
+
+        What the stream raises is raised here, and nothing is stored.
+        """
+        counted = _Counted(stream)
+        with _translated():
+            self._client.put_object(
+                self._bucket,
+                key,
+                cast(BinaryIO, counted),
+                -1,
+                content_type=media_type,
+                part_size=PART_BYTES,
+                num_parallel_uploads=1,  # the client's threads would outlive an upload whose stream breaks off
+            )
+        return counted.size_bytes
+
+    def get(self, key: str) -> bytes:
+        """The whole object. NotFoundError when there is none."""
+        return self._read(key)
+
+    def open(self, key: str) -> BinaryIO:
+        """A seekable, buffered, read-only file over ranged GETs, in constant memory. NotFoundError when absent."""
+        with _translated(key):
+            size = self._client.stat_object(self._bucket, key).size or 0
+        return io.BufferedReader(_Ranged(self, key, size), READ_BYTES)
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            with _translated(key):
+                self._client.stat_object(self._bucket, key)
+        except NotFoundError:
+            return False
+        return True
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; absent ones are no error."""
+        with _translated():
+            failed = list(self._client.remove_objects(self._bucket, (DeleteObject(key) for key in keys)))
+        if any(error.code not in _ABSENT for error in failed):
+            raise _unavailable()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys under a prefix, asked for page by page while they are read."""
+        with _translated():
+            for found in self._client.list_objects(self._bucket, prefix, recursive=True):
+                if found.object_name:
+                    yield found.object_name
+
+    def presign_get(self, key: str, *, expires: timedelta) -> str:
+        """A short-lived public URL for one object; signed locally, no request is made."""
+        return self._public.presigned_get_object(self._bucket, key, expires)
+
+    def check(self) -> None:
+        """Raise UnavailableError unless the bucket answers."""
+        with _translated():
+            there = self._client.bucket_exists(self._bucket)
+        if not there:
+            raise UnavailableError(f"The bucket {self._bucket!r} does not exist; start the service once to create it.")
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`, which lie within the object. NotFoundError when it is gone."""
+        return self._read(key, offset, length)
+
+    def _read(self, key: str, offset: int = 0, length: int = 0) -> bytes:
+        with _translated(key):
+            response = self._client.get_object(self._bucket, key, offset, length)
+            try:
+                return response.read()
+            finally:
+                response.close()
+                response.release_conn()
+
+
+class _Ranged(io.RawIOBase):
+    """An object as an unbuffered file."""
+
+    def __init__(self, store: S3ObjectStore, key: str, size: int) -> None:
+        self._store = store
+        self._key = key
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise ValueError("Cannot seek to before the start.")
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        target = memoryview(buffer).cast("B")
+        data = self._next(len(target))
+        target[: len(data)] = data
+        return len(data)
+
+    def readall(self) -> bytes:
+        return self._next(self._size)
+
+    def _next(self, length: int) -> bytes:
+        length = min(length, self._size - self._position)
+        if length <= 0:
+            return b""
+        data = self._store.read_range(self._key, self._position, length)
+        self._position += len(data)
+        return data
+
+
+class _Counted:
+    """The part of a stream that uploads use, and how much was read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.size_bytes += len(data)
+        return data
+
+
+def _client(settings: Settings, endpoint: str) -> Minio:
+    scheme, _, address = endpoint.rpartition("://")
+    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+    retries = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504])
+    return Minio(
+        address,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        secure=scheme == "https" if scheme else settings.s3_secure,
+        region=settings.s3_region,
+        http_client=urllib3.PoolManager(maxsize=_POOL_SIZE, timeout=timeout, retries=retries),
+    )
+
+
+@contextmanager
+def _translated(key: str = "") -> Iterator[None]:
+    """Absent objects become NotFoundError where a `key` is named; all else that S3 refuses may pass by itself."""
+    try:
+        yield
+    except S3Error as error:
+        if key and error.code in _ABSENT:
+            raise NotFoundError("The object is not in the bucket.") from error
+        raise _unavailable() from error
+    except (MinioException, urllib3.exceptions.HTTPError) as error:
+        raise _unavailable() from error
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError("The object store does not answer as it should; try again in a moment.")

@@ -1,0 +1,109 @@
+"""Tenants, API keys and replayable first responses."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from core.errors import ConflictError
+from core.ids import new_id
+from core.models import Principal, Scope
+from core.ports import SavedResponse
+from storage.tables import ApiKeyRow, IdempotencyKeyRow, TenantRow
+from storage.transaction import Transaction
+
+RESERVATION_TTL = timedelta(minutes=1)
+"""A reservation this old belonged to a process that died: the client's retry may take it over."""
+
+_FIND = select(ApiKeyRow.tenant_id, ApiKeyRow.id, ApiKeyRow.scopes).where(
+    ApiKeyRow.key_sha256 == bindparam("key_sha256")
+)
+
+
+class SqlApiKeys:
+    """Implements `core.ports.ApiKeys`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def add_tenant(self, name: str) -> UUID:
+        """Id of the tenant of that name, created when missing."""
+        insertion = insert(TenantRow).values(id=new_id(), name=name)
+        self._transaction.execute(insertion.on_conflict_do_nothing(index_elements=[TenantRow.name]))
+        found: UUID = self._transaction.execute(select(TenantRow.id).where(TenantRow.name == name)).scalar_one()
+        return found
+
+    def add_key(self, tenant_id: UUID, *, key_sha256: str, scopes: Sequence[Scope], label: str) -> UUID:
+        """Store a key's hash. ConflictError when it is stored already."""
+        key_id = new_id()
+        insertion = insert(ApiKeyRow).values(
+            id=key_id, tenant_id=tenant_id, key_sha256=key_sha256, scopes=[scope.value for scope in scopes], label=label
+        )
+        added = self._transaction.execute(insertion.on_conflict_do_nothing(index_elements=[ApiKeyRow.key_sha256]))
+        if added.rowcount == 0:
+            raise ConflictError("This API key exists already; make another one.")
+        return key_id
+
+    def find(self, key_sha256: str) -> Principal | None:
+        """Who the key belongs to; one indexed look-up."""
+        row = self._transaction.execute(_FIND, {"key_sha256": key_sha256}).one_or_none()
+        if row is None:
+            return None
+        tenant_id, key_id, scopes = row
+        return Principal(tenant_id=tenant_id, key_id=key_id, scopes=frozenset(Scope(scope) for scope in scopes))
+
+
+class SqlIdempotencyKeys:
+    """Implements `core.ports.IdempotencyKeys`; the primary key decides races."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def begin(self, tenant_id: UUID, key: str, fingerprint: str) -> SavedResponse | None:
+        """Reserve the key; None when it is new (or its reservation is stale), else what is stored under it.
+
+        A concurrent `begin` of the same key waits until this transaction ends.
+        """
+        insertion = insert(IdempotencyKeyRow).values(tenant_id=tenant_id, key=key, fingerprint=fingerprint)
+        reserved = self._transaction.execute(
+            insertion.on_conflict_do_update(
+                index_elements=[IdempotencyKeyRow.tenant_id, IdempotencyKeyRow.key],
+                set_={"fingerprint": fingerprint, "created_at": func.now()},
+                where=IdempotencyKeyRow.status.is_(None)
+                & (IdempotencyKeyRow.created_at < func.now() - RESERVATION_TTL),
+            ).returning(IdempotencyKeyRow.key)
+        )
+        if reserved.one_or_none() is not None:
+            return None
+        row = self._transaction.execute(
+            select(
+                IdempotencyKeyRow.fingerprint,
+                IdempotencyKeyRow.status,
+                IdempotencyKeyRow.body,
+                IdempotencyKeyRow.headers,
+            ).where(*_is(tenant_id, key))
+        ).one()
+        return SavedResponse(*row)
+
+    def finish(self, tenant_id: UUID, key: str, response: SavedResponse) -> None:
+        """Store the first response."""
+        stored: dict[str, Any] = {"status": response.status, "body": response.body, "headers": response.headers}
+        self._transaction.execute(update(IdempotencyKeyRow).where(*_is(tenant_id, key)).values(stored))
+
+    def abandon(self, tenant_id: UUID, key: str) -> None:
+        """Forget a reservation whose request failed before it had any effect; a stored response stays."""
+        self._transaction.execute(
+            delete(IdempotencyKeyRow).where(*_is(tenant_id, key), IdempotencyKeyRow.status.is_(None))
+        )
+
+    def expire(self, *, older_than: timedelta) -> int:
+        """Delete old keys."""
+        expired = IdempotencyKeyRow.created_at < func.now() - older_than
+        return self._transaction.execute(delete(IdempotencyKeyRow).where(expired)).rowcount
+
+
+def _is(tenant_id: UUID, key: str) -> tuple[Any, Any]:
+    return IdempotencyKeyRow.tenant_id == tenant_id, IdempotencyKeyRow.key == key

@@ -1,0 +1,102 @@
+"""What jobs leave behind for each item: outcomes of imports, candidates of queries."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from core.models import Candidate, ItemOutcome, Outcome, Page
+from storage.repositories.paging import number_key, page_of
+from storage.tables import CandidateRow, JobItemRow
+from storage.text import made_storable
+from storage.transaction import Transaction
+
+
+class SqlJobItems:
+    """Implements `core.ports.JobItems`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def add(self, job_id: UUID, tenant_id: UUID, outcomes: Sequence[ItemOutcome]) -> None:
+        """Append. An item may have failed because of characters that Postgres cannot hold: they become U+FFFD."""
+        if not outcomes:
+            return
+        rows = [
+            {
+                "job_id": job_id,
+                "tenant_id": tenant_id,
+                "external_id": made_storable(outcome.external_id),
+                "outcome": outcome.outcome.value,
+                "source": made_storable(outcome.source),
+                "code": outcome.code,
+                "detail": made_storable(outcome.detail),
+            }
+            for outcome in outcomes
+        ]
+        self._transaction.execute(insert(JobItemRow), rows)
+
+    def page(self, job_id: UUID, *, outcome: Outcome | None, size: int, after: str | None) -> Page[ItemOutcome]:
+        """In order of arrival, keyset."""
+        statement = select(
+            JobItemRow.id,
+            JobItemRow.external_id,
+            JobItemRow.outcome,
+            JobItemRow.source,
+            JobItemRow.code,
+            JobItemRow.detail,
+        ).where(JobItemRow.job_id == job_id)
+        if outcome is not None:
+            statement = statement.where(JobItemRow.outcome == outcome.value)
+        if after is not None:
+            statement = statement.where(JobItemRow.id > number_key(after))
+        rows = self._transaction.execute(statement.order_by(JobItemRow.id).limit(size + 1)).all()
+        page = page_of(rows, size, lambda row: str(row.id))
+        items = (ItemOutcome(row.external_id, Outcome(row.outcome), *row[3:]) for row in page.items)
+        return Page(items=tuple(items), next_key=page.next_key)
+
+
+class SqlCandidates:
+    """Implements `core.ports.Candidates`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def replace(self, job_id: UUID, candidates: Sequence[Candidate]) -> None:
+        """Store exactly these. The caller holds the job's unit, so no two replace at once."""
+        self._transaction.execute(delete(CandidateRow).where(CandidateRow.job_id == job_id))
+        if candidates:
+            self._transaction.execute(insert(CandidateRow), [_values(job_id, each) for each in candidates])
+
+    def list(self, job_id: UUID) -> tuple[Candidate, ...]:
+        """By final rank."""
+        statement = (
+            select(
+                CandidateRow.image_id,
+                CandidateRow.external_id,
+                CandidateRow.coarse_rank,
+                CandidateRow.coarse_score,
+                CandidateRow.rank,
+                CandidateRow.score,
+                CandidateRow.p_yes,
+                CandidateRow.error,
+            )
+            .where(CandidateRow.job_id == job_id)
+            .order_by(CandidateRow.rank)
+        )
+        return tuple(Candidate(*row) for row in self._transaction.execute(statement))
+
+
+def _values(job_id: UUID, candidate: Candidate) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "image_id": candidate.image_id,
+        "external_id": candidate.external_id,
+        "coarse_rank": candidate.coarse_rank,
+        "coarse_score": candidate.coarse_score,
+        "rank": candidate.rank,
+        "score": candidate.score,
+        "p_yes": candidate.p_yes,
+        "error": candidate.error,
+    }

@@ -1,0 +1,259 @@
+"""Jobs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, delete, func, literal, null, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+
+from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page
+from core.ports import JobQuery
+from storage.arrays import any_id
+from storage.repositories.paging import id_key, page_of
+from storage.tables import JobRow
+from storage.tables.jobs import TERMINAL_STATES
+from storage.text import storable
+from storage.transaction import Transaction
+
+_COUNT = text("""
+    UPDATE jobs SET
+        created = created + :created, updated = updated + :updated, unchanged = unchanged + :unchanged,
+        deleted = deleted + :deleted, failed = failed + :failed, canceled = canceled + :canceled,
+        version = version + 1
+    WHERE id = :job_id
+""")
+
+
+class SqlJobs:
+    """Implements `core.ports.Jobs`. Counting past the total, or after the end, violates a CHECK and rolls back."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def add(self, job: Job) -> None:
+        """Insert."""
+        self._transaction.execute(insert(JobRow), _values(job))
+
+    def get(self, tenant_id: UUID, job_id: UUID) -> Job | None:
+        """The tenant's job."""
+        row = self._transaction.execute(_GET, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
+        return None if row is None else _job(row)
+
+    def lock(self, job_id: UUID) -> Job | None:
+        """The job, its row locked until the transaction ends."""
+        # Without the key, which nobody changes: rows that refer to the job may be added meanwhile.
+        statement = _select().where(JobRow.id == job_id).with_for_update(key_share=True)
+        row = self._transaction.execute(statement).one_or_none()
+        return None if row is None else _job(row)
+
+    def page(self, tenant_id: UUID, query: JobQuery, *, size: int, after: str | None) -> Page[Job]:
+        """Newest first, keyset."""
+        if query.gallery_name is not None and not storable(query.gallery_name):
+            return Page(items=(), next_key=None)
+        statement = _select().where(JobRow.tenant_id == tenant_id, *_matches(query))
+        if after is not None:
+            statement = statement.where(JobRow.id < id_key(after))
+        rows = self._transaction.execute(statement.order_by(JobRow.id.desc()).limit(size + 1)).all()
+        return page_of([_job(row) for row in rows], size, lambda job: str(job.id))
+
+    def start(self, job_id: UUID) -> None:
+        """Queued -> running with `started_at`; no effect in any other state."""
+        started = {"state": JobState.RUNNING.value, "started_at": func.now()}
+        self._write(job_id, started, JobRow.state == JobState.QUEUED.value)
+
+    def count(self, job_id: UUID, counts: Mapping[Outcome, int]) -> None:
+        """Add outcomes to the counters. Locks the row until the transaction ends, so call it late."""
+        added = {outcome.value: counts.get(outcome, 0) for outcome in Outcome}
+        if any(added.values()):
+            self._transaction.execute(_COUNT, {"job_id": job_id, **added})
+
+    def set_total(self, job_id: UUID, total: int) -> None:
+        """Set once, when planning ends."""
+        self._write(job_id, {"total": total}, JobRow.total.is_(None))
+
+    def set_stage(self, job_id: UUID, stage: JobStage) -> None:
+        """Write the stage if it differs."""
+        self._write(job_id, {"stage": stage.value}, JobRow.stage != stage.value)
+
+    def set_result(self, job_id: UUID, result: dict[str, Any], *, warnings: Sequence[str] = ()) -> None:
+        """Replace the result, and append warnings."""
+        appended = func.array_cat(JobRow.warnings, literal(list(warnings), ARRAY(Text)))
+        self._write(job_id, {"result": result, "warnings": appended})
+
+    def set_deadline(self, job_id: UUID, deadline_at: datetime | None) -> None:
+        """When the reconciler must end the job with what it has."""
+        self._write(job_id, {"deadline_at": deadline_at})
+
+    def set_state(self, job_id: UUID, state: JobState, *, error: dict[str, Any] | None = None) -> None:
+        """Write a state that `core.jobs` allowed.
+
+        A terminal one sets `finished_at`, drops the deadline, and counts what is left as canceled (an unknown total
+        becomes what was counted).
+        """
+        values: dict[str, Any] = {"state": state.value}
+        if error is not None:
+            values["error"] = error
+        if state in TERMINAL_STATES:
+            total = func.coalesce(JobRow.total, _DONE)
+            values |= {
+                "finished_at": func.coalesce(JobRow.finished_at, func.now()),
+                "deadline_at": null(),
+                "total": total,
+                "canceled": JobRow.canceled + total - _DONE,
+            }
+        self._write(job_id, values)
+
+    def overdue(self, now: datetime, *, limit: int) -> tuple[UUID, ...]:
+        """Running jobs whose deadline has passed, the most overdue first."""
+        statement = (
+            select(JobRow.id)
+            .where(JobRow.deadline_at <= now, JobRow.state == JobState.RUNNING.value)
+            .order_by(JobRow.deadline_at)
+            .limit(limit)
+        )
+        return tuple(self._transaction.execute(statement).scalars())
+
+    def expired(self, now: datetime, *, limit: int) -> tuple[Job, ...]:
+        """Terminal jobs past `expires_at`, the oldest first."""
+        statement = (
+            _select()
+            .where(JobRow.expires_at <= now, JobRow.finished_at.is_not(None))
+            .order_by(JobRow.expires_at)
+            .limit(limit)
+        )
+        return tuple(_job(row) for row in self._transaction.execute(statement))
+
+    def cancelling(self, *, limit: int) -> tuple[UUID, ...]:
+        """Jobs in state `cancelling`."""
+        statement = select(JobRow.id).where(text("state = 'cancelling'")).order_by(JobRow.id).limit(limit)
+        return tuple(self._transaction.execute(statement).scalars())
+
+    def remove(self, job_ids: Sequence[UUID]) -> None:
+        """Delete jobs with their units, items and candidates."""
+        self._transaction.execute(delete(JobRow).where(JobRow.id == any_id(job_ids)))
+
+    def active_ids(self, gallery_id: UUID) -> tuple[UUID, ...]:
+        """Jobs of the gallery that are not terminal."""
+        statement = (
+            select(JobRow.id).where(JobRow.gallery_id == gallery_id, JobRow.finished_at.is_(None)).order_by(JobRow.id)
+        )
+        return tuple(self._transaction.execute(statement).scalars())
+
+    def _write(self, job_id: UUID, values: dict[str, Any], *conditions: ColumnElement[bool]) -> None:
+        statement = update(JobRow).where(JobRow.id == job_id, *conditions)
+        self._transaction.execute(statement.values(values | {"version": JobRow.version + 1}))
+
+
+_DONE = JobRow.created + JobRow.updated + JobRow.unchanged + JobRow.deleted + JobRow.failed + JobRow.canceled
+
+
+def _select() -> Select[*tuple[Any, ...]]:
+    return select(
+        JobRow.id,
+        JobRow.tenant_id,
+        JobRow.kind,
+        JobRow.state,
+        JobRow.stage,
+        JobRow.gallery_id,
+        JobRow.gallery_name,
+        JobRow.params,
+        JobRow.total,
+        JobRow.created,
+        JobRow.updated,
+        JobRow.unchanged,
+        JobRow.deleted,
+        JobRow.failed,
+        JobRow.canceled,
+        JobRow.result,
+        JobRow.error,
+        JobRow.warnings,
+        JobRow.version,
+        JobRow.created_at,
+        JobRow.started_at,
+        JobRow.finished_at,
+        JobRow.expires_at,
+        JobRow.deadline_at,
+    )
+
+
+# Every poll runs it, so it is put together once.
+_GET = _select().where(JobRow.id == bindparam("job_id"), JobRow.tenant_id == bindparam("tenant_id"))
+
+
+def _job(row: Row[*tuple[Any, ...]]) -> Job:
+    return Job(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        kind=JobKind(row.kind),
+        state=JobState(row.state),
+        stage=JobStage(row.stage),
+        gallery_id=row.gallery_id,
+        gallery_name=row.gallery_name,
+        params=row.params,
+        counters=_counters(row),
+        result=row.result,
+        error=row.error,
+        warnings=tuple(row.warnings),
+        version=row.version,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        expires_at=row.expires_at,
+        deadline_at=row.deadline_at,
+    )
+
+
+def _counters(row: Row[*tuple[Any, ...]]) -> Counters:
+    return Counters(
+        total=row.total,
+        created=row.created,
+        updated=row.updated,
+        unchanged=row.unchanged,
+        deleted=row.deleted,
+        failed=row.failed,
+        canceled=row.canceled,
+    )
+
+
+def _values(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "tenant_id": job.tenant_id,
+        "kind": job.kind.value,
+        "state": job.state.value,
+        "stage": job.stage.value,
+        "gallery_id": job.gallery_id,
+        "gallery_name": job.gallery_name,
+        "params": job.params,
+        "total": job.counters.total,
+        "created": job.counters.created,
+        "updated": job.counters.updated,
+        "unchanged": job.counters.unchanged,
+        "deleted": job.counters.deleted,
+        "failed": job.counters.failed,
+        "canceled": job.counters.canceled,
+        "result": job.result,
+        "error": job.error,
+        "warnings": list(job.warnings),
+        "version": job.version,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "expires_at": job.expires_at,
+        "deadline_at": job.deadline_at,
+    }
+
+
+def _matches(query: JobQuery) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.state is not None:
+        conditions.append(JobRow.state == query.state.value)
+    if query.kind is not None:
+        conditions.append(JobRow.kind == query.kind.value)
+    if query.gallery_name is not None:
+        conditions.append(JobRow.gallery_name == query.gallery_name)
+    if query.created_after is not None:
+        conditions.append(JobRow.created_at > query.created_after)
+    return conditions

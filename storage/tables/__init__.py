@@ -1,0 +1,26 @@
+"""SQLAlchemy mappings of every table. `Base.metadata` is what migrations are compared with."""
+
+from storage.tables.access import ApiKeyRow, IdempotencyKeyRow, TenantRow
+from storage.tables.base import Base
+from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRow
+from storage.tables.jobs import CandidateRow, JobItemRow, JobRow
+from storage.tables.units import UnitRow, WorkerRow
+from storage.tables.vectors import ConceptRow, IndexRow
+
+__all__ = [
+    "ApiKeyRow",
+    "Base",
+    "BlobRow",
+    "CandidateRow",
+    "ConceptRow",
+    "GalleryCountRow",
+    "GalleryRow",
+    "IdempotencyKeyRow",
+    "ImageRow",
+    "IndexRow",
+    "JobItemRow",
+    "JobRow",
+    "TenantRow",
+    "UnitRow",
+    "WorkerRow",
+]

@@ -1,0 +1,57 @@
+"""Tenants, their API keys, and replayable first responses."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.models import Scope
+from storage.tables.base import Base, CreatedAt, Id, Json, TenantId, Texts
+
+_SCOPES = ", ".join(f"'{scope}'" for scope in Scope)
+
+
+class TenantRow(Base):
+    """Whom every other row belongs to."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (UniqueConstraint("name"),)
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class ApiKeyRow(Base):
+    """A key's SHA-256 in hex; the key itself is stored nowhere."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        UniqueConstraint("key_sha256"),
+        Index(None, "tenant_id"),
+        CheckConstraint(f"scopes <@ ARRAY[{_SCOPES}]", name="scopes"),
+    )
+
+    id: Mapped[Id]
+    tenant_id: Mapped[TenantId]
+    key_sha256: Mapped[str]
+    scopes: Mapped[Texts]
+    label: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class IdempotencyKeyRow(Base):
+    """The first response to a request, or, while `status` is null, the reservation of the request that is running."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "created_at"),)
+
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    status: Mapped[int | None]
+    body: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    headers: Mapped[Json] = mapped_column(server_default="{}")
+    created_at: Mapped[CreatedAt]

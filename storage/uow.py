@@ -1,0 +1,104 @@
+"""The unit of work: one transaction over all repositories. The only place that commits."""
+
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine, text
+
+from core.ports import (
+    ApiKeys,
+    Blobs,
+    Candidates,
+    ConceptStore,
+    Galleries,
+    IdempotencyKeys,
+    Images,
+    Indexes,
+    JobItems,
+    Jobs,
+    UnitOfWork,
+    UnitOfWorkFactory,
+    Units,
+    VectorIndex,
+    Workers,
+)
+from core.settings import Settings
+from storage.repositories.access import SqlApiKeys, SqlIdempotencyKeys
+from storage.repositories.blobs import SqlBlobs
+from storage.repositories.galleries import SqlGalleries
+from storage.repositories.images import SqlImages
+from storage.repositories.indexes import SqlConcepts, SqlIndexes
+from storage.repositories.items import SqlCandidates, SqlJobItems
+from storage.repositories.jobs import SqlJobs
+from storage.repositories.units import SqlUnits
+from storage.repositories.workers import SqlWorkers
+from storage.transaction import Transaction, translated
+from storage.vectors import SqlVectors
+
+
+def uow_factory(engine: Engine, settings: Settings) -> UnitOfWorkFactory:
+    """What makes units of work on this engine."""
+
+    def make() -> UnitOfWork:
+        return SqlUnitOfWork(engine, settings)
+
+    return make
+
+
+class SqlUnitOfWork:
+    """Implements `core.ports.UnitOfWork` on one connection of the pool, held from enter to exit."""
+
+    api_keys: ApiKeys
+    galleries: Galleries
+    indexes: Indexes
+    images: Images
+    vectors: VectorIndex
+    concepts: ConceptStore
+    jobs: Jobs
+    units: Units
+    items: JobItems
+    blobs: Blobs
+    candidates: Candidates
+    workers: Workers
+    idempotency: IdempotencyKeys
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+
+    def __enter__(self) -> Self:
+        """Take a connection. UnavailableError when Postgres is away or the pool stays empty."""
+        with translated():
+            self._connection = self._engine.connect()
+        transaction = Transaction(self._connection)
+        self.api_keys = SqlApiKeys(transaction)
+        self.galleries = SqlGalleries(transaction)
+        self.indexes = SqlIndexes(transaction)
+        self.images = SqlImages(transaction)
+        self.vectors = SqlVectors(transaction, ef_search=self._settings.hnsw_ef_search)
+        self.concepts = SqlConcepts(transaction)
+        self.jobs = SqlJobs(transaction)
+        self.units = SqlUnits(transaction)
+        self.items = SqlJobItems(transaction)
+        self.blobs = SqlBlobs(transaction)
+        self.candidates = SqlCandidates(transaction)
+        self.workers = SqlWorkers(transaction)
+        self.idempotency = SqlIdempotencyKeys(transaction)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Roll back what was not committed, and give the connection back."""
+        with translated():
+            self._connection.close()
+
+    def commit(self) -> None:
+        """Commit; UnavailableError when Postgres is gone."""
+        with translated():
+            self._connection.commit()
+
+    def check(self) -> None:
+        """Raise UnavailableError unless Postgres answers."""
+        with translated():
+            self._connection.execute(text("SELECT 1"))

@@ -1,0 +1,171 @@
+"""Vectors of generations in pgvector: one plain table each, `vectors.g_<hex id>`, with its own HNSW index."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from sqlalchemy import CursorResult, Row, Select, TableClause, Uuid, column, delete, func, select, table, text
+from sqlalchemy.dialects.postgresql import BYTEA
+
+from core.filters import Filter
+from core.models import ScoredImage, Vector, Vectors
+from storage.arrays import any_id
+from storage.filters import predicate
+from storage.halfvec import HalfVector, as_text, from_wire, negative_inner_product
+from storage.tables import ImageRow, IndexRow
+from storage.transaction import Transaction
+
+SCHEMA = "vectors"
+MAX_DIM = 4000
+"""What HNSW can index in half precision."""
+
+_MAX_EF_SEARCH = 1000  # pgvector's own bound
+_HNSW = text("""
+    SELECT set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', 'strict_order', true)
+""")
+
+
+class SqlVectors:
+    """Implements `core.ports.VectorIndex`. A generation without a table reads as an empty one."""
+
+    def __init__(self, transaction: Transaction, *, ef_search: int) -> None:
+        self._transaction = transaction
+        self._ef_search = ef_search
+
+    def ensure(self, index_id: UUID, dim: int) -> None:
+        """Create the generation's table and its HNSW index if missing; safe when called by two workers at once."""
+        if not 0 < dim <= MAX_DIM:
+            raise ValueError(f"A generation's vectors have 1 to {MAX_DIM} dimensions, not {dim}.")
+        if self._exists(index_id):
+            return
+        name = _name(index_id)
+        self._run("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", name=name)
+        self._run(f"CREATE TABLE IF NOT EXISTS {name} (image_id uuid PRIMARY KEY, vector halfvec({dim}) NOT NULL)")
+        # In the row itself: fetching long vectors from a side table costs more than comparing them.
+        self._run(f"ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN")
+        self._run(f"CREATE INDEX IF NOT EXISTS g_{index_id.hex}_hnsw ON {name} USING hnsw (vector halfvec_ip_ops)")
+
+    def upsert(self, index_id: UUID, image_ids: Sequence[UUID], vectors: Vectors) -> None:
+        """Write unit vectors [n, d]; of several for one image the last one."""
+        by_id = dict(zip(image_ids, vectors, strict=True))
+        self._run(
+            f"INSERT INTO {_name(index_id)} (image_id, vector) "  # noqa: S608 - the name is a UUID's hex digits
+            "SELECT image_id, CAST(vector AS halfvec) "
+            "FROM unnest(CAST(:image_ids AS uuid[]), CAST(:vectors AS text[])) AS new (image_id, vector) "
+            "ORDER BY image_id "  # so that all writers lock rows in one and the same order
+            "ON CONFLICT (image_id) DO UPDATE SET vector = excluded.vector",
+            image_ids=list(by_id),
+            vectors=[as_text(vector) for vector in by_id.values()],
+        )
+
+    def remove(self, index_id: UUID, image_ids: Sequence[UUID]) -> None:
+        """Delete vectors; absent ones are no error, nor is a generation without a table."""
+        if self._exists(index_id):
+            stored = _table(index_id)
+            self._transaction.execute(delete(stored).where(stored.c.image_id == any_id(image_ids)))
+
+    def fetch(self, index_id: UUID, image_ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        """Stored vectors of those ids that have one."""
+        if not self._exists(index_id):
+            return {}
+        stored = _table(index_id)
+        sent = func.halfvec_send(stored.c.vector, type_=BYTEA)  # a hundred times faster to read than its text
+        rows = self._transaction.execute(
+            select(stored.c.image_id, sent).where(stored.c.image_id == any_id(image_ids))
+        ).all()
+        return dict(zip((row[0] for row in rows), from_wire([row[1] for row in rows]), strict=True))
+
+    def search(
+        self, index_id: UUID, probe: Vector, *, limit: int, where: Filter | None, exact: bool
+    ) -> tuple[ScoredImage, ...]:
+        """Highest inner products first, ties by image id. `exact` scans; else HNSW with iterative scan.
+
+        Where HNSW finds fewer than `limit`, because hardly any vector near the probe passes the filter, a scan decides.
+        """
+        if not self._exists(index_id):
+            return ()
+        norm = float(np.linalg.norm(probe)) or 1.0  # at unit length the probe keeps all of its half-precision bits
+        unit = (probe / norm).astype(np.float32)
+        rows = () if exact else self._near(index_id, unit, limit, where)
+        if len(rows) < limit:
+            rows = self._nearest(index_id, unit, limit, where)
+        hits = (ScoredImage(row.id, row.external_id, -row.distance * norm) for row in rows)
+        return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.image_id)))
+
+    def _near(self, index_id: UUID, unit: Vector, limit: int, where: Filter | None) -> Sequence[Row[Any]]:
+        ef_search = min(max(self._ef_search, limit), _MAX_EF_SEARCH)
+        self._transaction.execute(_HNSW, {"ef_search": str(ef_search)})
+        stored = _table(index_id)
+        distance = negative_inner_product(stored.c.vector, unit).label("distance")
+        if where is None:  # then the join may wait until the nearest are known
+            first = select(stored.c.image_id, distance).order_by(distance).limit(limit).subquery()
+            return self._transaction.execute(_images(first, first.c.distance)).all()
+        statement = _images(stored, distance).where(_in_gallery(index_id), predicate(where))
+        return self._transaction.execute(statement.order_by(distance).limit(limit)).all()
+
+    def _nearest(self, index_id: UUID, unit: Vector, limit: int, where: Filter | None) -> Sequence[Row[Any]]:
+        stored = _table(index_id)
+        # No index knows this sum, so all rows are compared.
+        distance = (negative_inner_product(stored.c.vector, unit) + 0).label("distance")
+        if where is None:
+            first = select(stored.c.image_id, distance).order_by(distance, stored.c.image_id).limit(limit).subquery()
+            rows = self._transaction.execute(_images(first, first.c.distance)).all()
+            if len(rows) == limit:
+                return rows
+        statement = _images(stored, distance).where(_in_gallery(index_id), predicate(where))
+        return self._transaction.execute(statement.order_by(distance, ImageRow.id).limit(limit)).all()
+
+    def mean(self, index_id: UUID, *, sample: int) -> tuple[Vector, int] | None:
+        """Mean of up to `sample` vectors, drawn evenly, and how many it took; None when there is none."""
+        total = self.count(index_id)
+        if total == 0:
+            return None
+        enough = sample + 5 * sqrt(sample) + 5  # the draw's size varies; the surplus is cut off
+        row = self._run(
+            "SELECT CAST(avg(CAST(vector AS vector)) AS real[]), count(*) "  # noqa: S608 - a UUID's hex digits
+            f"FROM (SELECT vector FROM {_name(index_id)} TABLESAMPLE BERNOULLI (:percent) REPEATABLE (0) "
+            "LIMIT :sample) AS drawn",
+            percent=min(100.0, 100.0 * enough / total),
+            sample=sample,
+        ).one()
+        return np.asarray(row[0], np.float32), row[1]
+
+    def count(self, index_id: UUID) -> int:
+        """Vectors of the generation, counted one by one; 0 when it has no table yet."""
+        if not self._exists(index_id):
+            return 0
+        return int(self._transaction.execute(select(func.count()).select_from(_table(index_id))).scalar_one())
+
+    def drop(self, index_id: UUID) -> None:
+        """Drop the generation's table if it is there."""
+        self._run(f"DROP TABLE IF EXISTS {_name(index_id)}")
+
+    def _exists(self, index_id: UUID) -> bool:
+        return self._run("SELECT to_regclass(:name) IS NOT NULL", name=_name(index_id)).scalar_one() is True
+
+    def _run(self, sql: str, **parameters: object) -> CursorResult[*tuple[Any, ...]]:
+        return self._transaction.execute(text(sql), parameters)
+
+
+def _name(index_id: UUID) -> str:
+    return f"{SCHEMA}.g_{index_id.hex}"
+
+
+def _table(index_id: UUID) -> TableClause:
+    return table(f"g_{index_id.hex}", column("image_id", Uuid), column("vector", HalfVector), schema=SCHEMA)
+
+
+def _images(found: Any, distance: Any) -> Select[Any]:
+    """Images join what was found, so that vectors of deleted ones never return."""
+    return (
+        select(ImageRow.id, ImageRow.external_id, distance)
+        .select_from(found)
+        .join(ImageRow, ImageRow.id == found.c.image_id)
+    )
+
+
+def _in_gallery(index_id: UUID) -> Any:
+    """What the join implies already; said, it lets filters use the gallery's share of the images."""
+    return ImageRow.gallery_id == select(IndexRow.gallery_id).where(IndexRow.id == index_id).scalar_subquery()
