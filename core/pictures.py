@@ -103,14 +103,14 @@ def inspect(data: bytes, limits: Limits) -> Inspected:
     return Inspected(kind, *picture.size)
 
 
-def decode(data: bytes, *, max_side_px: int | None = None) -> Picture:
+def decode(data: bytes, *, max_side_px: int | None = None, limits: Limits | None = None) -> Picture:
     """The picture as upright 8-bit RGB: first frame, alpha over white, colour profiles not applied.
 
     With `max_side_px` a larger picture is reduced by a whole factor (JPEGs already while decoding): the longer side is
-    then at least `max_side_px` and less than twice that. Meant for files that passed `validate`; ItemError as there,
-    but for the bounds.
+    then at least `max_side_px` and less than twice that. Without `limits` only for files that passed `validate`.
+    ItemError as for `validate`.
     """
-    kind, picture = _open(data, None)
+    kind, picture = _open(data, limits)
     return _load(data, kind, picture, max_side_px)
 
 

@@ -137,6 +137,12 @@ def test_a_100_megapixel_png_fails_with_advice() -> None:
     assert "JPEG" in error.detail
 
 
+def test_decoding_an_unvalidated_picture_can_be_bounded_too() -> None:
+    with pytest.raises(ItemError) as caught:
+        decode(pictures.bomb_png(), limits=LIMITS)
+    assert caught.value.item_code == "too_many_pixels"
+
+
 def test_a_progressive_jpeg_has_the_smaller_bound_because_it_cannot_be_read_row_by_row() -> None:
     limits = Limits(max_bytes=10**8, max_pixels=1_000_000, max_jpeg_pixels=10_000_000)
     assert failure(pictures.huge_jpeg(2000, progressive=True), limits).item_code == "too_many_pixels"
