@@ -38,6 +38,7 @@ class OpenClipEncoder:
         model.eval().requires_grad_(requires_grad=False).to(placement.device, placement.dtype)
         self._model = model
         self._preprocess = Preprocessor(model.visual.preprocess_cfg)
+        self.image_size_px = self._preprocess.longer_side_px
         self._tokenizer = tokenizer
         self._tokenizer_lock = threading.Lock()
         self._placement = placement

@@ -17,6 +17,11 @@ class Preprocessor:
         # open_clip's transform ends in ToTensor and Normalize, which we do for the batch at once.
         *self._geometry, _to_tensor, _normalize = image_transform_v2(self._config, is_train=False).transforms
 
+    @property
+    def longer_side_px(self) -> int:
+        """The longer side of what the model sees."""
+        return max(self._config.input_size[1:])
+
     def describe(self) -> str:
         """All that changes the numbers, as one line; part of the encoder's identity."""
         cfg = self._config
