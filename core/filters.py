@@ -91,8 +91,8 @@ def evaluate(where: Filter, attributes: Attributes) -> bool:
     """Whether a row with these attributes matches: the semantics that every adapter must reproduce.
 
     Equality is by type and value: 80 equals 80.0, but a bool is no number and "80" is no 80. An absent attribute and
-    a value of another type do not match (so `not` of such a comparison does). A list matches `eq` and `in` when it
-    holds the value; ranges and `prefix` look at single values only. Null counts as absent.
+    a value of another type do not match (so `not` of such a comparison does). A list matches when one of its elements
+    does. `exists` asks for a value; null counts as absent.
     """
     match where:
         case AllOf(parts):
@@ -104,7 +104,9 @@ def evaluate(where: Filter, attributes: Attributes) -> bool:
         case Condition(attribute, Operator.EXISTS, value):
             return (attributes.get(attribute) is not None) is value
         case Condition(attribute, operator, value):
-            return _MATCHERS[operator](attributes.get(attribute), value)
+            held = attributes.get(attribute)
+            matches = _MATCHERS[operator]
+            return any(matches(element, value) for element in (held if isinstance(held, list) else [held]))
 
 
 def _is_number(value: object) -> bool:
@@ -117,18 +119,13 @@ def _equal(held: object, wanted: object) -> bool:
     return type(held) is type(wanted) and held == wanted
 
 
-def _holds(held: object, wanted: tuple[Scalar, ...]) -> bool:
-    elements = held if isinstance(held, list) else [held]
-    return any(_equal(element, one) for element in elements for one in wanted)
-
-
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[object, Any], bool]:
     return lambda held, bound: _is_number(held) and compare(held, bound)
 
 
 _MATCHERS: Mapping[Operator, Callable[[object, Any], bool]] = {
-    Operator.EQ: lambda held, wanted: _holds(held, (wanted,)),
-    Operator.IN: _holds,
+    Operator.EQ: _equal,
+    Operator.IN: lambda held, wanted: any(_equal(held, one) for one in wanted),
     Operator.LT: _ordered(lambda held, bound: held < bound),
     Operator.LTE: _ordered(lambda held, bound: held <= bound),
     Operator.GT: _ordered(lambda held, bound: held > bound),
