@@ -1,0 +1,240 @@
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import Result
+
+from tests.unit.cli.scripted import KEY, URL, ScriptedServer, answer_json, job_json, problem, result_json
+
+IMPORTS = "/galleries/shop/imports"
+QUERIES = "/galleries/shop/queries"
+JOB = "/jobs/job-1"
+GALLERY = {"name": "shop", "encoder": "demo", "image_count": 3, "created_at": "2026-01-01T00:00:00Z"}
+
+Setr = Callable[..., Result]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(b"a")
+    (folder / "sub/b.png").write_bytes(b"b")
+    return folder
+
+
+@pytest.fixture
+def shop(server: ScriptedServer) -> ScriptedServer:
+    """A server with the gallery `shop` that takes any import and query."""
+    server.on("GET", "/galleries/shop", httpx.Response(200, json=GALLERY))
+    server.on("POST", IMPORTS, httpx.Response(202, json=job_json("queued")))
+    server.on("POST", QUERIES, httpx.Response(202, json=job_json("queued", kind="query", pending=1)))
+    return server
+
+
+def ends(server: ScriptedServer, job: dict[str, object]) -> None:
+    server.on("GET", JOB, httpx.Response(200, json=job))
+
+
+def uploaded_names(server: ScriptedServer) -> list[str]:
+    content = next(request.content for request in server.requests if request.url.path == IMPORTS)
+    start = content.index(b"PK\x03\x04")
+    with zipfile.ZipFile(io.BytesIO(content[start : content.rindex(b"\r\n--")])) as archive:
+        return archive.namelist()
+
+
+@pytest.mark.parametrize(
+    ("job", "code"),
+    [
+        (job_json("succeeded", created=2), 0),
+        (job_json("partially_succeeded", created=1, failed=1), 3),
+        (job_json("failed", failed=2), 1),
+        (job_json("canceled", created=1, canceled=1), 1),
+    ],
+    ids=lambda value: value["state"] if isinstance(value, dict) else str(value),
+)
+def test_import_sends_a_folder_and_exits_as_the_job_ended(
+    setr: Setr, shop: ScriptedServer, pictures: Path, job: dict[str, object], code: int
+) -> None:
+    ends(shop, job)
+    item = {"external_id": "sub/b.png", "source": "import.zip", "code": "truncated", "detail": "Export it again."}
+    shop.on("GET", f"{JOB}/items", httpx.Response(200, json={"items": [item]}))
+    result = setr("import", str(pictures), "--gallery", "shop")
+    assert result.exit_code == code, result.output
+    assert uploaded_names(shop) == ["a.jpg", "sub/b.png"]
+    assert ("Export it again." in result.output) == (job["progress"]["failed"] > 0)  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("shop")
+def test_import_without_waiting_prints_the_job(setr: Setr, pictures: Path) -> None:
+    result = setr("import", str(pictures), "--gallery", "shop", "--no-wait")
+    assert (result.exit_code, result.stdout.strip()) == (0, "job-1")
+
+
+def test_import_as_json_prints_the_finished_job_alone(setr: Setr, shop: ScriptedServer, pictures: Path) -> None:
+    ends(shop, job_json(created=2))
+    result = setr("import", str(pictures), "--gallery", "shop", "--json")
+    assert json.loads(result.stdout)["progress"]["created"] == 2
+
+
+def test_import_into_a_missing_gallery_stops_before_the_upload(
+    setr: Setr, server: ScriptedServer, pictures: Path
+) -> None:
+    result = setr("import", str(pictures), "--gallery", "shop")
+    assert result.exit_code == 1
+    assert "--create" in result.stderr
+    assert [request.method for request in server.requests] == ["GET"]
+
+
+def test_import_creates_the_gallery_on_request(setr: Setr, shop: ScriptedServer, pictures: Path) -> None:
+    shop.on("GET", "/galleries/shop", problem(404, "Not found", "There is no gallery."))
+    shop.on("POST", "/galleries", httpx.Response(201, json=GALLERY))
+    ends(shop, job_json(created=2))
+    assert setr("import", str(pictures), "--gallery", "shop", "--create").exit_code == 0
+    assert shop.bodies("POST", "/galleries") == [{"name": "shop"}]
+
+
+def test_search_prints_a_ranked_table_with_both_stages(setr: Setr, shop: ScriptedServer) -> None:
+    answer = answer_json(
+        [result_json(1, "sku-9", coarse=4, p_yes=0.97), result_json(2, "sku-2", coarse=1, p_yes=None)],
+        explanation={"kept": [["dress", 0.8]], "dropped": [["snow", 0.6]]},
+    )
+    ends(shop, {**job_json(kind="query", created=1), "result": answer, "warnings": ["text cut at 77 tokens"]})
+    options = ("--like", "sku-1", "--text", "in red", "--filter", '{"price": {"lte": 80}}', "--no-rerank", "--explain")
+    result = setr("search", "--gallery", "shop", *options)
+    assert result.exit_code == 0, result.output
+    for shown in ("sku-9", "0.970", "category=dress", "kept: dress 0.80", "dropped: snow 0.60", "text cut"):
+        assert shown in result.output
+    assert shop.bodies("POST", QUERIES) == [
+        {
+            "reference": {"external_id": "sku-1"}, "text": "in red", "filter": {"price": {"lte": 80}}, "top_k": 10,
+            "rerank": False, "explain": True,
+        }
+    ]  # fmt: skip
+
+
+def test_search_by_a_picture_uploads_it(setr: Setr, shop: ScriptedServer, pictures: Path) -> None:
+    ends(shop, {**job_json(kind="query", created=1), "result": answer_json([])})
+    result = setr("search", "--gallery", "shop", "--image", str(pictures / "a.jpg"), "--json")
+    assert json.loads(result.stdout)["result"]["results"] == []
+    assert b'name="reference_image"; filename="a.jpg"' in next(
+        request.content for request in shop.requests if request.url.path == QUERIES
+    )
+
+
+def test_a_failed_query_is_one_clean_line(setr: Setr, shop: ScriptedServer) -> None:
+    error = {"code": "model_load_failed", "detail": "The encoder is missing."}
+    ends(shop, {**job_json("failed", kind="query", canceled=1), "error": error})
+    result = setr("search", "--gallery", "shop", "--text", "red")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: The query failed: The encoder is missing.")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--text", "x", "--filter", "{nonsense"), ("--text", "x", "--filter", "[1]"), ("--text", "x", "--top-k", "0")],
+)
+def test_wrong_search_options_are_usage_errors(setr: Setr, server: ScriptedServer, options: tuple[str, ...]) -> None:
+    assert setr("search", "--gallery", "shop", *options).exit_code == 2
+    assert server.requests == []
+
+
+def test_invalid_fields_are_listed_without_a_traceback(setr: Setr, shop: ScriptedServer) -> None:
+    errors = [{"pointer": "/filter/price", "detail": "unknown operator"}]
+    shop.on("POST", QUERIES, problem(422, "Invalid input", "Look at the fields.", errors=errors))
+    result = setr("search", "--gallery", "shop", "--text", "red")
+    assert result.exit_code == 1
+    assert "/filter/price: unknown operator" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_ctrl_c_while_waiting_says_how_to_come_back(setr: Setr, shop: ScriptedServer, pictures: Path) -> None:
+    shop.on("GET", JOB, KeyboardInterrupt())
+    result = setr("import", str(pictures), "--gallery", "shop")
+    assert result.exit_code == 130
+    assert "setr jobs job-1 --wait" in result.stderr
+
+
+def test_jobs_lists_with_a_filter(setr: Setr, server: ScriptedServer) -> None:
+    server.on("GET", "/jobs", httpx.Response(200, json={"items": [job_json("running", pending=5)]}))
+    result = setr("jobs", "--state", "running")
+    assert result.exit_code == 0
+    assert "job-1" in result.output
+    assert dict(server.requests[0].url.params) == {"state": "running", "page_size": "20"}
+
+
+def test_a_waiting_job_says_which_queue_has_no_worker(setr: Setr, server: ScriptedServer) -> None:
+    waiting = {"queue": "embed", "consumers": 0, "since": "2026-01-01T00:00:00Z"}
+    ends(server, {**job_json("running", pending=5), "waiting_for": waiting})
+    result = setr("jobs", "job-1")
+    assert result.exit_code == 0
+    assert "no worker takes from queue embed" in result.output
+
+
+def test_jobs_can_wait_and_exits_like_an_import(setr: Setr, server: ScriptedServer) -> None:
+    running, done = job_json("running", pending=2), job_json("partially_succeeded", created=1, failed=1)
+    server.on("GET", JOB, httpx.Response(200, json=running), httpx.Response(200, json=done))
+    server.on("GET", f"{JOB}/items", httpx.Response(200, json={"items": []}))
+    assert setr("jobs", "job-1", "--wait").exit_code == 3
+
+
+def test_jobs_can_cancel(setr: Setr, server: ScriptedServer) -> None:
+    server.on("POST", f"{JOB}/cancel", httpx.Response(202, json=job_json("canceled", canceled=2)))
+    result = setr("jobs", "job-1", "--cancel")
+    assert result.exit_code == 0
+    assert "canceled" in result.output
+
+
+def test_galleries_are_listed_created_and_deleted(setr: Setr, shop: ScriptedServer) -> None:
+    shop.on("GET", "/galleries", httpx.Response(200, json={"items": [GALLERY], "next_page_token": None}))
+    shop.on("POST", "/galleries", httpx.Response(201, json=GALLERY))
+    shop.on("DELETE", "/galleries/shop", httpx.Response(202, json=job_json("queued", kind="delete")))
+    ends(shop, job_json(kind="delete", deleted=3))
+    assert "shop" in setr("galleries").output
+    assert "Created gallery shop" in setr("galleries", "create", "shop").output
+    assert setr("galleries", "delete", "shop", "--yes").exit_code == 0
+
+
+def test_deleting_a_gallery_asks_first(setr: Setr, shop: ScriptedServer) -> None:
+    result = setr("galleries", "delete", "shop")
+    assert result.exit_code == 1
+    assert [request.method for request in shop.requests] == ["GET"]
+
+
+def test_credentials_come_from_the_file_of_setr_up(setr: Setr, shop: ScriptedServer, tmp_path: Path) -> None:
+    shop.on("GET", "/galleries", httpx.Response(200, json={"items": []}))
+    folder = tmp_path / ".setr"
+    folder.mkdir()
+    (folder / "client.json").write_text(json.dumps({"url": URL, "api_key": "stored"}))
+    assert setr("galleries", env={"SETR_URL": None, "SETR_API_KEY": None}).exit_code == 0
+    assert setr("galleries", env={"SETR_API_KEY": None}).exit_code == 0
+    assert setr("galleries").exit_code == 0
+    assert [request.headers["Authorization"] for request in shop.requests] == [
+        "Bearer stored", "Bearer stored", f"Bearer {KEY}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "env", "message"),
+    [
+        (None, {"SETR_URL": None, "SETR_API_KEY": None}, "No server is known"),
+        (None, {"SETR_API_KEY": None}, "No API key is known"),
+        ('{"url": "http://other", "api_key": "k"}', {"SETR_API_KEY": None}, "No API key is known"),
+        ('{"url": ', {"SETR_URL": None, "SETR_API_KEY": None}, "is damaged"),
+        (None, {"SETR_URL": "localhost:8080"}, "is not a URL"),
+    ],
+)
+def test_missing_credentials_name_the_way_out(
+    setr: Setr, tmp_path: Path, stored: str | None, env: dict[str, str | None], message: str
+) -> None:
+    if stored is not None:
+        (tmp_path / ".setr").mkdir()
+        (tmp_path / ".setr" / "client.json").write_text(stored)
+    result = setr("galleries", env=env)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Hint:" in result.stderr
