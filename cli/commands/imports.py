@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from cli.client import ApiClient, ApiError, Job, Upload
+from cli.client import ApiClient, ApiError, Upload
 from cli.commands.connection import print_json, with_client
 from cli.commands.packing import Packed, pack, plan
 from cli.commands.progress import bytes_bar, count_bar
 from cli.commands.tables import messages, output
 from cli.commands.waiting import exit_code, report, wait
+from cli.wire import Job
 
 
 @click.command("import")

@@ -3,10 +3,11 @@
 import click
 from rich.console import Console
 
-from cli.client import TERMINAL, ApiClient, Job
+from cli.client import ApiClient
 from cli.commands.connection import print_json, with_client
 from cli.commands.tables import jobs_table, output, print_answer, state_markup
 from cli.commands.waiting import counts_line, exit_code, report, wait
+from cli.wire import TERMINAL, Job
 
 
 @click.command("jobs")

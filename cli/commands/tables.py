@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.client import OUTCOMES, Answer, Explanation, Gallery, Item, Job, Result
+from cli.wire import OUTCOMES, Answer, Explanation, Gallery, Item, Job, Result
 
 _MIN_COLUMNS = 110
 _SHOWN_ATTRIBUTES = 5

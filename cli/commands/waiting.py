@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cli.client import OUTCOMES, ApiClient, Job
+from cli.client import ApiClient
 from cli.commands.connection import INTERRUPTED
 from cli.commands.tables import counters_table, failed_table, messages, print_warnings, state_markup
+from cli.wire import OUTCOMES, Job
 
 _EXIT_CODES = {"succeeded": 0, "partially_succeeded": 3}
 _SHOWN_ERRORS = 10

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.client import Json
 from cli.demo.catalog import COUNT, SEED
+from cli.wire import Json
 from retrieval.datasets.catalog import CatalogItem, ComposedQuery, demo_queries
 from retrieval.datasets.products import SCENES, Shot, price_of
 from retrieval.datasets.synthetic import draw, encode_jpeg

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.client import ApiClient, Result
+from cli.client import ApiClient
 from cli.commands.tables import explanation_lines, p_yes, results_table
 from cli.demo.catalog import GALLERY
 from cli.demo.contact_sheet import Cell, Row, draw_sheet
 from cli.demo.memory import MemoryMeter
 from cli.demo.queries import COMPOSED, TOP
 from cli.demo.session import Asked
+from cli.wire import Result
 
 MIN_FOUND = 3
 MEMORY_LIMIT_GIB = 6

@@ -4,11 +4,11 @@ from typing import Any, cast
 
 import pytest
 
-from cli.client import Answer
 from cli.demo.check import score, write_json
 from cli.demo.queries import DemoQuery
 from cli.demo.report import verdict
 from cli.demo.session import Asked
+from cli.wire import Answer
 from tests.unit.cli.scripted import answer_json, result_json
 
 

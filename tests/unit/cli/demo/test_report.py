@@ -6,10 +6,11 @@ import httpx
 from PIL import Image
 from rich.console import Console
 
-from cli.client import Answer, ApiClient
+from cli.client import ApiClient
 from cli.demo.queries import DemoQuery
 from cli.demo.report import print_answers, write_sheet
 from cli.demo.session import Asked
+from cli.wire import Answer
 from tests.unit.cli.scripted import KEY, URL, ScriptedServer, answer_json, result_json
 
 
