@@ -34,6 +34,11 @@ from core.ports import Encoder, EncoderRegistry, UnitOfWork
 FETCH_THREADS = 4
 
 
+def decode_side_px(encoder: Encoder) -> int:
+    """Longer side at which pictures are decoded for an encoder: the same for galleries and for references."""
+    return 2 * encoder.image_size_px
+
+
 @dataclass(frozen=True, slots=True)
 class SourcedDraft:
     """A draft and where its picture came from."""
@@ -141,7 +146,7 @@ class _Embedding:
     def _picture(self, sourced: SourcedDraft) -> Picture | ItemError:
         key = blob_key(self.job.tenant_id, sourced.draft.blob.sha256)
         try:
-            return decode(self.ctx.objects.get(key), max_side_px=2 * self.encoder.image_size_px)
+            return decode(self.ctx.objects.get(key), max_side_px=decode_side_px(self.encoder))
         except ItemError as error:
             return error
         except NotFoundError:

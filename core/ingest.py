@@ -11,6 +11,7 @@ from core.context import Context
 from core.embedding import SourcedDraft, embed_unit
 from core.errors import ItemError, NotFoundError
 from core.keys import blob_key, thumbnail_key
+from core.limits import picture_limits
 from core.models import (
     Attributes,
     Blob,
@@ -23,13 +24,11 @@ from core.models import (
     Outcome,
     Queue,
 )
-from core.pictures import THUMBNAIL_MEDIA_TYPE, Limits, validate
+from core.pictures import THUMBNAIL_MEDIA_TYPE, validate
 from core.planning import PlannedItem, planned_item
 from core.ports import ObjectStore, StoredImage, UnitOfWork
+from core.settings import MEBIBYTE
 from core.zipfiles import read_entry
-
-MEBIBYTE = 1024 * 1024
-MEGAPIXEL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +120,7 @@ class _Fetch:
     def _store(self, one: _Fetched, done: _Sorted) -> Blob:
         """Validate and put. A crash before the commit leaves an orphan in the bucket, never a row without a blob."""
         settings = self.ctx.settings
-        limits = Limits(
-            max_bytes=settings.max_image_mib * MEBIBYTE,
-            max_pixels=settings.max_image_megapixels * MEGAPIXEL,
-            max_jpeg_pixels=settings.max_jpeg_megapixels * MEGAPIXEL,
-        )
-        valid = validate(one.data, limits, thumbnail_px=settings.thumbnail_px)
+        valid = validate(one.data, picture_limits(settings), thumbnail_px=settings.thumbnail_px)
         tenant_id = self.job.tenant_id
         self.ctx.objects.put(thumbnail_key(tenant_id, one.sha256), valid.thumbnail, media_type=THUMBNAIL_MEDIA_TYPE)
         self.ctx.objects.put(blob_key(tenant_id, one.sha256), one.data, media_type=valid.blob.media_type)
@@ -170,6 +164,9 @@ class _Reader:
         place = item.place
         try:
             if place.entry is None:
+                if place.size_bytes > self._max_bytes:
+                    limit = self._max_bytes // MEBIBYTE
+                    raise ItemError("file_too_large", f"The file is larger than {limit} MiB: send a smaller version.")
                 return self._objects.get(place.key)
             if place.key not in self._open:
                 self._open[place.key] = self._stack.enter_context(self._objects.open(place.key))

@@ -32,9 +32,10 @@ URL_SCHEMES = ("http://", "https://", "s3://")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an item's bytes are: an uploaded file, or an entry of an uploaded archive."""
+    """Where an item's bytes are: an uploaded file of `size_bytes`, or an entry of an uploaded archive."""
 
     key: str
+    size_bytes: int
     entry: Entry | None = None
 
 
@@ -132,7 +133,9 @@ def planned_item(raw: dict[str, object]) -> PlannedItem:
     if not isinstance(place, dict) or not isinstance(attributes, dict | None):
         raise TypeError(raw)
     entry = Entry(**place["entry"]) if place["entry"] else None
-    return PlannedItem(str(raw["external_id"]), attributes, str(raw["source"]), Place(place["key"], entry))
+    return PlannedItem(
+        str(raw["external_id"]), attributes, str(raw["source"]), Place(place["key"], place["size_bytes"], entry)
+    )
 
 
 def without_repeats(planned: Iterable[Planned]) -> Iterator[Planned]:
@@ -152,6 +155,10 @@ def _failed(external_id: str, source: str, code: str, detail: str) -> ItemOutcom
     return ItemOutcome(external_id=external_id, outcome=Outcome.FAILED, source=source, code=code, detail=detail)
 
 
+def _entry_place(file: StoredFile, entry: Entry) -> Place:
+    return Place(file.key, file.size_bytes, entry)
+
+
 class _Sources:
     """The uploaded files of an import: pictures, archives, and at most one manifest."""
 
@@ -160,7 +167,7 @@ class _Sources:
         self._stack = stack
         self._archives = [(file, self._open_archive(file)) for file in files if file.filename.lower().endswith(".zip")]
         self._pictures = {
-            file.filename: file
+            archives.normalise(file.filename): file
             for file in files
             if not file.filename.lower().endswith(".zip") and not is_manifest_name(file.filename)
         }
@@ -194,12 +201,15 @@ class _Sources:
             yield from self._loose()
 
     def _rows(self, stream: BinaryIO, name: str, schema: dict[str, str]) -> Iterator[Planned]:
-        for row in read_manifest(stream, name, schema=schema):
-            source = f"{name}:{row.line}"
-            if isinstance(row, RowError):
-                yield _failed(row.external_id, source, row.code, row.detail)
-            else:
-                yield self._row(row, source)
+        try:
+            for row in read_manifest(stream, name, schema=schema):
+                source = f"{name}:{row.line}"
+                if isinstance(row, RowError):
+                    yield _failed(row.external_id, source, row.code, row.detail)
+                else:
+                    yield self._row(row, source)
+        except ItemError as error:
+            raise InvalidInputError(f"The manifest {name} cannot be read to its end: {error.detail}") from error
 
     def _row(self, row: Row, source: str) -> Planned:
         if row.operation is Operation.DELETE:
@@ -216,12 +226,12 @@ class _Sources:
         missing: ItemError | None = None
         for file, archive in self._archives:
             try:
-                return Place(file.key, archive.find(image))
+                return _entry_place(file, archive.find(image))
             except ItemError as error:
                 missing = error
         uploaded = self._pictures.get(archives.normalise(image))
         if uploaded is not None:
-            return Place(uploaded.key)
+            return Place(uploaded.key, uploaded.size_bytes)
         raise missing or ItemError("missing_file", f"No uploaded file is named {image!r}; send it with the manifest.")
 
     def _loose(self) -> Iterator[Planned]:
@@ -230,10 +240,10 @@ class _Sources:
                 if isinstance(item, Rejected):
                     yield _failed(item.name, f"{file.filename}/{item.name}", item.code, item.detail)
                 else:
-                    yield PlannedItem(item.name, None, f"{file.filename}/{item.name}", Place(file.key, item))
+                    yield PlannedItem(item.name, None, f"{file.filename}/{item.name}", _entry_place(file, item))
         for name, file in self._pictures.items():
             problem = external_id_problem(name)
             if problem:
                 yield _failed(name, name, "bad_external_id", f"{problem}.")
             else:
-                yield PlannedItem(name, None, name, Place(file.key))
+                yield PlannedItem(name, None, name, Place(file.key, file.size_bytes))

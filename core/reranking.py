@@ -12,6 +12,7 @@ from PIL.Image import Image as Picture
 from core.context import Context
 from core.errors import ItemError, NotFoundError, ServiceError, UnavailableError
 from core.keys import blob_key
+from core.limits import picture_limits
 from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, QueryParams, Queue
 from core.pictures import crop, decode
 from core.ports import Judge, UnitOfWork
@@ -114,7 +115,8 @@ class _Rerank:
             if image is None:
                 raise NotFoundError("The reference image was deleted meanwhile.")
             key = blob_key(image.tenant_id, image.blob.sha256)
-        picture = decode(self._ctx.objects.get(key), max_side_px=PICTURE_SIDE_PX)
+        limits = picture_limits(self._ctx.settings)
+        picture = decode(self._ctx.objects.get(key), max_side_px=PICTURE_SIDE_PX, limits=limits)
         return crop(picture, params.reference_region) if params.reference_region else picture
 
     def _pictures(self, shortlist: Sequence[Candidate], images: dict[UUID, Image]) -> dict[UUID, Picture | str]:

@@ -1,6 +1,7 @@
 """Stage 1: encode the query, compose it, search, and publish the coarse order."""
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from uuid import UUID
 import numpy as np
 
 from core.context import Context
+from core.embedding import decode_side_px
 from core.errors import EncoderMismatchError, NotFoundError
 from core.filters import Filter, parse_filter
 from core.ids import new_id
 from core.keys import blob_key
+from core.limits import picture_limits
 from core.models import (
     Candidate,
     ClaimedUnit,
@@ -33,7 +36,6 @@ from core.ports import Composer, Composition, CompositionInput, Encoder, Encoder
 from core.space import Space, Spaces
 
 MIN_POOL = 200
-REFERENCE_SIDE_PX = 1024
 
 
 def query_params(job: Job) -> QueryParams:
@@ -136,9 +138,12 @@ class _Search:
         return _Reference(vector=self._encode(data), image_id=image_id)
 
     def _encode(self, data: bytes) -> Vector:
-        picture = decode(data, max_side_px=REFERENCE_SIDE_PX)
-        if self._params.reference_region is not None:
-            picture = crop(picture, self._params.reference_region)
+        region, side_px = self._params.reference_region, decode_side_px(self._encoder)
+        # A region is cut from a larger decode, so that what is left has the detail that the encoder sees.
+        whole_px = side_px if region is None else math.ceil(side_px / max(region[2], region[3]))
+        picture = decode(data, max_side_px=whole_px, limits=picture_limits(self._ctx.settings))
+        if region is not None:
+            picture = crop(picture, region)
         vector: Vector = self._encoder.encode_images([picture])[0]
         return vector
 

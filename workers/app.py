@@ -73,15 +73,23 @@ def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], he
         slot = WorkerSlot(heartbeat.name, (Queue(queue),), stopping.is_set, heartbeat.beat_if_due)
         durable.run_one(ctx, handlers, slot)
 
+    def run_reconcile() -> None:
+        """Repair what crashes and lost messages left behind."""
+        reconcile.reconcile(ctx)
+
+    def run_deadlines() -> None:
+        """End queries whose re-rank budget is over."""
+        reconcile.enforce_deadlines(ctx)
+
+    def run_expire() -> None:
+        """Delete what is past its retention."""
+        reconcile.expire(ctx)
+
     tasks: dict[str, Callable[..., None]] = {
         RUN_UNIT_TASK: run_unit,
-        RECONCILE_TASK: lambda: reconcile.reconcile(ctx),
-        DEADLINES_TASK: lambda: _discard(reconcile.enforce_deadlines(ctx)),
-        EXPIRE_TASK: lambda: _discard(reconcile.expire(ctx)),
+        RECONCILE_TASK: run_reconcile,
+        DEADLINES_TASK: run_deadlines,
+        EXPIRE_TASK: run_expire,
     }
     for name, task in tasks.items():
         app.task(name=name, ignore_result=True)(task)
-
-
-def _discard(_: int) -> None:
-    """Tasks return nothing: the truth is in SQL."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from storage.objects import S3ObjectStore
-
 from core.context import Context, SystemClock
 from core.deletion import DeleteGalleryHandler
 from core.durable import Handler
@@ -15,7 +13,9 @@ from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
 from core.space import Spaces
-from storage.uow import create_engine, uow_factory
+from storage.engine import create_engine
+from storage.objects import S3ObjectStore
+from storage.uow import uow_factory
 from workers.dispatch import CeleryDoorbell
 
 EMBED_QUEUES = frozenset({Queue.EMBED, Queue.EMBED_GPU})
@@ -54,8 +54,6 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
 
 
 def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind, Handler]:
-    from retrieval.compose import Composer
-
     from retrieval.encoders import EncoderRegistry
 
     encoders = EncoderRegistry(ctx.settings)
@@ -64,6 +62,8 @@ def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind,
     if wanted & EMBED_QUEUES:
         handlers[UnitKind.EMBED] = EmbedHandler(ctx, encoders)
     if Queue.QUERY in wanted:
+        from retrieval.compose import Composer
+
         composer = Composer()
         handlers[UnitKind.SEARCH] = SearchHandler(ctx, encoders, composer, Spaces(ctx, composer))
     return handlers

@@ -103,7 +103,7 @@ class Judge(Protocol):
 
     @property
     def weight(self) -> float:
-        """w of the final order: w * P(Yes) + (1 - w) * coarse score normalised within the shortlist."""
+        """W of the final order: w * P(Yes) + (1 - w) * coarse score normalised within the shortlist."""
         ...
 
     def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> Sequence[float]:
