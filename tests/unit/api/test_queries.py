@@ -1,0 +1,189 @@
+"""Queries over HTTP, and what their results look like."""
+
+import json
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import pytest
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import encode_multipart
+
+from core.ids import new_id
+from core.models import Candidate, Gallery, JobStage, JobState
+from tests.unit.api.conftest import Caller
+from tests.unit.api.fakes import World
+from tests.unit.api.test_errors import assert_problem
+
+PATH = "/galleries/summer/queries"
+
+
+@pytest.fixture(autouse=True)
+def _image(gallery: Gallery, world: World) -> None:
+    world.add_image(gallery, "sku-1", category="dress")
+
+
+def params(world: World) -> dict[str, Any]:
+    (job,) = world.store.jobs.rows.values()
+    return job.params
+
+
+def test_a_composed_query(call: Caller, world: World) -> None:
+    body = {
+        "reference": {"external_id": "sku-1", "region": [0.1, 0.1, 0.5, 0.5]},
+        "text": "in red",
+        "negative_text": "no logo",
+        "filter": {"category": "dress", "price": {"lte": 80}},
+        "top_k": 7,
+        "strategy": "intersection",
+        "rerank": {"depth": 30, "budget_seconds": 4},
+        "explain": True,
+    }
+    response = call("POST", PATH, json=body)
+    assert response.status_code == 202
+    assert response.headers["Location"] == response.json["links"]["self"]
+    stored = params(world)
+    assert stored["top_k"] == 7
+    assert stored["rerank"] == {"depth": 30, "budget_s": 4}
+    assert stored["filter"] == body["filter"]
+    assert UUID(stored["reference_image_id"]) in world.store.images.rows
+
+
+@pytest.mark.parametrize(
+    ("rerank", "stored"),
+    [
+        (None, {"depth": 50, "budget_s": 20.0}),
+        (True, {"depth": 50, "budget_s": 20.0}),
+        (False, None),
+        ({"depth": 3}, {"depth": 3, "budget_s": 20.0}),
+    ],
+)
+def test_the_second_stage(call: Caller, world: World, rerank: Any, stored: Any) -> None:
+    call("POST", PATH, json={"reference": {"external_id": "sku-1"}, "text": "red", "rerank": rerank})
+    assert params(world)["rerank"] == stored
+
+
+def test_an_uploaded_picture_with_flat_fields(call: Caller, world: World) -> None:
+    data = {
+        "reference_image": (BytesIO(b"picture"), "x.jpg"),
+        "text": "in red",
+        "top_k": "3",
+        "explain": "true",
+        "rerank": "false",
+        "filter": '{"category": "dress"}',
+        "reference": '{"region": [0, 0, 0.5, 0.5]}',
+    }
+    assert call("POST", PATH, data=data).status_code == 202
+    stored = params(world)
+    assert world.objects.held[stored["reference_object_key"]] == b"picture"
+    assert (stored["top_k"], stored["explain"], stored["rerank"]) == (3, True, None)
+    assert stored["filter"] == {"category": "dress"}
+    assert list(stored["reference_region"]) == [0, 0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_an_uploaded_picture_with_a_json_part(call: Caller, world: World, *, as_file: bool) -> None:
+    query = json.dumps({"text": "in red", "top_k": 3})
+    part: Any = (BytesIO(query.encode()), "query.json", "application/json") if as_file else query
+    data = {"reference_image": (BytesIO(b"picture"), "x.jpg"), "query": part}
+    assert call("POST", PATH, data=data).status_code == 202
+    assert (params(world)["text"], params(world)["top_k"]) == ("in red", 3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"query": "{"},
+        {"query": "[]"},
+        {"query": "{}", "text": "x"},
+        {"filter": "nonsense"},
+        {"top_k": "many"},
+        {"reference": '{"external_id": "sku-1"}'},
+        {"colour": "red"},
+        {"text": "a\0b"},
+        {"picture": (BytesIO(b"x"), "x.jpg")},
+    ],
+)
+def test_what_is_no_multipart_query(call: Caller, fields: dict[str, Any]) -> None:
+    data = {"reference_image": (BytesIO(b"picture"), "x.jpg"), **fields}
+    assert_problem(call("POST", PATH, data=data), 422, "invalid_input")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"text": ""},
+        {"text": "x" * 2001},
+        {"text": "x", "top_k": 0},
+        {"text": "x", "top_k": 201},
+        {"text": "x", "strategy": "magic"},
+        {"text": "x", "strategy": "image"},
+        {"text": "x", "filter": {"a": {"near": 1}}},
+        {"text": "x", "filter": []},
+        {"text": "x", "rerank": {"depth": 5}},
+        {"reference": {}},
+        {"reference": {"external_id": "a", "image_id": str(new_id())}},
+        {"reference": {"url": "http://169.254.169.254/"}},
+        {"reference": {"external_id": "sku-1", "region": [0.9, 0, 0.5, 1]}},
+        {"text": "x", "unknown": 1},
+    ],
+)
+def test_what_is_no_query(call: Caller, world: World, body: dict[str, Any]) -> None:
+    assert_problem(call("POST", PATH, json=body), 422, "invalid_input")
+    assert world.store.jobs.rows == {}
+
+
+def test_an_unknown_reference(call: Caller) -> None:
+    assert_problem(call("POST", PATH, json={"reference": {"external_id": "sku-9"}}), 404, "not_found")
+
+
+def test_pictures_that_are_too_large_or_empty(call: Caller) -> None:
+    picture = FileStorage(BytesIO(bytes(1024 * 1024 + 1)), "x.jpg")
+    boundary, body = encode_multipart({"reference_image": picture})  # the test client itself would leak a file
+    large = call("POST", PATH, data=body, content_type=f"multipart/form-data; boundary={boundary}")
+    assert_problem(large, 413, "too_large")
+    empty = call("POST", PATH, data={"reference_image": (BytesIO(b""), "x.jpg")})
+    assert_problem(empty, 422, "invalid_input")
+
+
+def test_results_join_ranks_with_images(call: Caller, world: World) -> None:
+    job_id = UUID(call("POST", PATH, json={"text": "red"}).json["id"])
+    (image,) = world.store.images.rows.values()
+    gone = Candidate(image_id=new_id(), external_id="gone", coarse_rank=1, coarse_score=0.4, rank=1, score=0.99)
+    found = Candidate(
+        image_id=image.id, external_id="sku-1", coarse_rank=4, coarse_score=0.31, rank=2, score=0.97, p_yes=0.97
+    )
+    world.store.candidates.rows[job_id] = (gone, found)
+    meta = {
+        "reranked": True,
+        "provisional": False,
+        "reason": None,
+        "strategy": "text",
+        "index_id": str(new_id()),
+        "timings_ms": {"encode": 21, "search": 4},
+        "explanation": {"kept": [["dress", 0.8]], "dropped": []},
+    }
+    row = world.store.jobs.rows[job_id]
+    world.store.jobs.rows[job_id] = replace(row, state=JobState.SUCCEEDED, result=meta, version=2)
+    result = call("GET", f"/jobs/{job_id}").json["result"]
+    (only,) = result.pop("results")
+    assert result == meta
+    assert only["rank"] == 1
+    assert only["coarse"] == {"rank": 4, "score": 0.31}
+    assert only["rerank"] == {"p_yes": 0.97}
+    assert only["attributes"] == {"category": "dress"}
+    assert image.blob.sha256 in only["image_url"]
+    assert "thumbnails" in only["thumbnail_url"]
+
+
+def test_a_provisional_result_shows_while_the_judge_works(call: Caller, world: World) -> None:
+    job_id = UUID(call("POST", PATH, json={"text": "red"}).json["id"])
+    assert call("GET", f"/jobs/{job_id}").json["result"] is None
+    row = world.store.jobs.rows[job_id]
+    meta = {"reranked": False, "provisional": True, "strategy": "text"}
+    world.store.jobs.rows[job_id] = replace(row, state=JobState.RUNNING, stage=JobStage.RERANKING, result=meta)
+    body = call("GET", f"/jobs/{job_id}").json
+    assert (body["stage"], body["result"]["provisional"]) == ("reranking", True)
+    assert body["result"]["results"] == []
