@@ -62,7 +62,7 @@ class _NobodyToWake:
         del queue, times
         return False
 
-    def depth(self, queue: Queue) -> int | None:
+    def depth(self, queue: Queue) -> None:
         """Unknown."""
         del queue
 
