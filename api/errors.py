@@ -88,7 +88,7 @@ def on_service_error(error: ServiceError) -> Response:
     if status is None:
         return on_unknown_error(error)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        log.warning("dependency_unavailable", detail=error.detail)
+        log.warning("dependency_unavailable", detail=error.detail, cause=type(error.__cause__).__name__)
     fields = error.errors if isinstance(error, InvalidInputError) else ()
     extensions = {"errors": _listed(fields)} if fields else {}
     return problem(status, error.code, error.title, error.detail, **extensions)

@@ -32,7 +32,7 @@ def _begin() -> None:
     if request.endpoint in OWN_BODY_RULES:
         return
     bound_body()
-    if request.content_length:
+    if request.content_length or "Transfer-Encoding" in request.headers:
         expect_media_type(JSON)
 
 
