@@ -1,5 +1,8 @@
 """`setr keys`: API keys of a service that was not started by `setr up`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from core.access import ALL_SCOPES, issue_key
@@ -11,7 +14,7 @@ from core.settings import Settings, load_settings
 
 @click.group("keys")
 def keys() -> None:
-    """Make API keys; needs SETR_DATABASE_URL."""
+    """Make API keys; runs with the variables of the service's processes."""
 
 
 @keys.command("create")
@@ -27,31 +30,38 @@ def keys() -> None:
 def create(tenant: str, label: str, scopes: tuple[str, ...]) -> None:
     """Make a key and print it, this once: only its hash is stored."""
     settings = load_settings()
-    if not settings.database_url:
+    if not (settings.database_url and settings.s3_endpoint):
         raise click.ClickException(
-            "SETR_DATABASE_URL is not set. `setr up` makes a key for the service that it starts."
+            "SETR_DATABASE_URL or SETR_S3_ENDPOINT is not set: run this with the variables of the service's processes."
+            " `setr up` makes the key of the service that it starts."
         )
     wanted = tuple(Scope(scope) for scope in scopes) or ALL_SCOPES
     try:
-        key = issue_key(_context(settings), tenant=tenant, label=label, scopes=wanted)
+        with _context(settings) as ctx:
+            key = issue_key(ctx, tenant=tenant, label=label, scopes=wanted)
     except ServiceError as error:
         raise click.ClickException(error.detail) from error
     click.echo(key)
     click.echo(f"A key of tenant {tenant} ({', '.join(wanted)}). Keep it now: it cannot be shown again.", err=True)
 
 
-def _context(settings: Settings) -> Context:
+@contextmanager
+def _context(settings: Settings) -> Iterator[Context]:
     from storage.engine import create_engine
     from storage.objects import S3ObjectStore
     from storage.uow import uow_factory
 
-    return Context(
-        uow=uow_factory(create_engine(settings, application_name="setr-keys"), settings),
-        objects=S3ObjectStore(settings),
-        doorbell=_NobodyToWake(),
-        clock=SystemClock(),
-        settings=settings,
-    )
+    engine = create_engine(settings, application_name="setr-keys")
+    try:
+        yield Context(
+            uow=uow_factory(engine, settings),
+            objects=S3ObjectStore(settings),
+            doorbell=_NobodyToWake(),
+            clock=SystemClock(),
+            settings=settings,
+        )
+    finally:
+        engine.dispose()
 
 
 class _NobodyToWake:
