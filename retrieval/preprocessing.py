@@ -20,7 +20,8 @@ class Preprocessor:
     @property
     def longer_side_px(self) -> int:
         """The longer side of what the model sees."""
-        return max(self._config.input_size[1:])
+        side: int = max(self._config.input_size[1:])
+        return side
 
     def describe(self) -> str:
         """All that changes the numbers, as one line; part of the encoder's identity."""

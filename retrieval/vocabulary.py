@@ -1,37 +1,67 @@
 """The general vocabulary: product words for catalogs without attributes, and scenes, which no catalog lists."""
 
-PRODUCTS: tuple[str, ...] = (
-    # what it is
-    "dress", "shirt", "t-shirt", "blouse", "sweater", "cardigan", "hoodie", "jacket", "coat", "blazer", "vest", "suit",
-    "trousers", "jeans", "shorts", "leggings", "skirt", "jumpsuit", "swimsuit", "underwear", "pyjamas", "socks",
-    "shoe", "boot", "sneaker", "sandal", "high heels", "slippers", "hat", "cap", "scarf", "gloves", "belt", "tie",
-    "bag", "handbag", "backpack", "suitcase", "wallet", "watch", "ring", "necklace", "bracelet", "earrings", "glasses",
-    "chair", "armchair", "sofa", "stool", "table", "desk", "bed", "shelf", "cabinet", "lamp", "mirror", "rug",
-    "curtain", "cushion", "blanket", "towel", "vase", "candle", "clock", "picture frame", "plant pot",
-    "mug", "glass", "bottle", "plate", "bowl", "teapot", "pan", "knife", "kettle", "toaster",
-    "phone", "laptop", "headphones", "camera", "speaker", "keyboard", "television",
-    "bicycle", "ball", "toy", "doll", "book", "pen", "umbrella", "tool",
-    # colours
-    "red", "orange", "yellow", "green", "blue", "navy", "turquoise", "purple", "pink", "brown", "beige", "black",
-    "white", "grey", "gold", "silver", "multicoloured", "transparent", "dark", "light", "pastel", "bright",
-    # patterns
-    "plain", "striped", "dotted", "checked", "plaid", "zigzag", "two-tone", "floral", "geometric", "animal print",
-    "camouflage", "printed", "embroidered", "with a logo", "with letters",
-    # materials and finishes
-    "cotton", "wool", "linen", "silk", "denim", "leather", "suede", "lace", "velvet", "fur", "knitted", "nylon",
-    "wood", "metal", "steel", "plastic", "ceramic", "porcelain", "stone", "marble", "rattan", "paper", "rubber",
-    "matte", "glossy", "transparent glass", "quilted", "ribbed", "pleated",
-    # cuts and shapes
-    "sleeveless", "short sleeves", "long sleeves", "strapless", "v-neck", "round neck", "turtleneck", "collar",
-    "mini length", "midi length", "maxi length", "slim legs", "wide legs", "cropped", "loose", "fitted", "high waist",
-    "low cut", "ankle high", "knee high", "flat sole", "platform sole", "pointed toe",
-    "handle", "no handle", "strap", "long strap", "brim", "wide brim", "shade", "legs", "backrest", "armrests",
-    "round", "square", "rectangular", "oval", "tall", "low", "wide", "narrow", "small", "large",
-    "with buttons", "with a zip", "with pockets", "with a bow", "with fringes", "with studs", "with a hood",
-    # styles
-    "casual", "formal", "sporty", "elegant", "vintage", "modern", "rustic", "minimalist",
+from collections.abc import Mapping
+from types import MappingProxyType
+
+EXCLUSIVE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "kind": (
+            "dress", "shirt", "t-shirt", "blouse", "sweater", "cardigan", "hoodie", "jacket", "coat", "blazer", "vest",
+            "suit", "trousers", "jeans", "shorts", "leggings", "skirt", "jumpsuit", "swimsuit", "underwear", "pyjamas",
+            "socks", "shoe", "boot", "sneaker", "sandal", "high heels", "slippers", "hat", "cap", "scarf", "gloves",
+            "belt", "tie", "bag", "handbag", "backpack", "suitcase", "wallet", "watch", "ring", "necklace", "bracelet",
+            "earrings", "glasses", "chair", "armchair", "sofa", "stool", "table", "desk", "bed", "shelf", "cabinet",
+            "lamp", "mirror", "rug", "curtain", "cushion", "blanket", "towel", "vase", "candle", "clock",
+            "picture frame", "plant pot", "mug", "glass", "bottle", "plate", "bowl", "teapot", "pan", "knife", "kettle",
+            "toaster", "phone", "laptop", "headphones", "camera", "speaker", "keyboard", "television", "bicycle",
+            "ball", "toy", "doll", "book", "pen", "umbrella", "tool",
+        ),
+        "colour": (
+            "red", "orange", "yellow", "green", "blue", "navy", "turquoise", "purple", "pink", "brown", "beige",
+            "black", "white", "grey", "gold", "silver", "multicoloured", "transparent",
+        ),
+        "tone": ("dark", "light", "pastel", "bright"),
+        "pattern": (
+            "plain", "striped", "dotted", "checked", "plaid", "zigzag", "two-tone", "floral", "geometric",
+            "animal print", "camouflage", "printed", "embroidered",
+        ),
+        "material": (
+            "cotton", "wool", "linen", "silk", "denim", "leather", "suede", "lace", "velvet", "fur", "knitted", "nylon",
+            "wood", "metal", "steel", "plastic", "ceramic", "porcelain", "stone", "marble", "rattan", "paper", "rubber",
+        ),
+        "finish": ("matte", "glossy"),
+        "size": ("small", "large"),
+        "height": ("tall", "low"),
+        "width": ("narrow", "wide"),
+        "shape": ("round", "square", "rectangular", "oval"),
+        "sleeves": ("sleeveless", "short sleeves", "long sleeves"),
+        "neck": ("strapless", "v-neck", "round neck", "turtleneck", "collar"),
+        "length": ("mini length", "midi length", "maxi length"),
+        "legs": ("slim legs", "wide legs", "cropped legs"),
+        "fit": ("loose", "fitted"),
+        "shaft": ("low cut", "ankle high", "knee high"),
+        "sole": ("flat sole", "platform sole"),
+        "brim": ("no brim", "narrow brim", "wide brim"),
+        "handle": ("no handle", "round handle", "square handle"),
+        "strap": ("no strap", "top handle", "long strap"),
+        "lampshade": ("cone shade", "drum shade", "dome shade"),
+        "back": ("no back", "low back", "high back"),
+        "style": ("casual", "formal", "sporty", "elegant", "vintage", "modern", "rustic", "minimalist"),
+    }
 )  # fmt: skip
-"""What shoppers mean: kinds, colours, patterns, materials, cuts. May be kept from a reference."""
+"""Aspect -> its values, of which a product has one: a text that names one replaces another."""
+
+DETAILS: tuple[str, ...] = (
+    "with a logo", "with letters", "transparent glass", "quilted", "ribbed", "pleated", "high waist", "pointed toe",
+    "armrests", "with buttons", "with a zip", "with pockets", "with a bow", "with fringes", "with studs", "with a hood",
+)  # fmt: skip
+"""Words that go with any others."""
+
+PRODUCTS: tuple[str, ...] = (*(term for terms in EXCLUSIVE.values() for term in terms), *DETAILS)
+"""What shoppers mean. May be kept from a reference."""
+
+ASPECT_OF: Mapping[str, str] = MappingProxyType({term: aspect for aspect, terms in EXCLUSIVE.items() for term in terms})
+"""Term -> the aspect in `EXCLUSIVE` that it is a value of."""
 
 SCENES: tuple[str, ...] = (
     # places outdoors

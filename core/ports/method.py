@@ -1,7 +1,7 @@
 """The method's models: encoder, composer and judge."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from PIL.Image import Image as Picture
@@ -59,13 +59,18 @@ class Composition:
 
 @dataclass(frozen=True, slots=True)
 class CompositionInput:
-    """What a strategy composes. All vectors are unit vectors of one encoder; absent modalities are None."""
+    """What a strategy composes. All vectors are unit vectors of one encoder; absent modalities are None.
+
+    `attributes` maps a concept's term to the attribute that it is a value of, where the catalog says so: values of one
+    attribute exclude each other, so that a text which names one replaces another.
+    """
 
     reference: Vector | None
     text: Vector | None
     negative_text: Vector | None
     mean: Vector | None
     concepts: Concepts | None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Composer(Protocol):

@@ -1,0 +1,139 @@
+"""The intersection: the text, plus the part of the reference that is about the product and that the text leaves alone.
+
+An independent reconstruction of SETR's stage 1 (arXiv 2509.26012), whose internals are not public. The reference is
+taken apart into the catalog's own words and scenery (non-negative and sparse, as in SpLiCE, arXiv 2402.10376). Scenery,
+words that the text replaces, and all that no word names are dropped; the words that stay are added to the text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.models import ConceptKind, Concepts, Explanation, Vector, Vectors
+from core.ports import Composition, CompositionInput
+from retrieval.decomposition import decompose
+from retrieval.strategies.centring import Centre
+from retrieval.strategies.linear import inner_product, unit
+from retrieval.vocabulary import ASPECT_OF
+
+KEPT_WEIGHT = 1.5
+"""gamma of text + gamma * kept, both unit vectors."""
+REFERENCE_SPARSITY = 0.03
+TEXT_SPARSITY = 0.1
+NAMED_FROM = 0.35
+"""A text names the concepts that weigh at least this much of its heaviest one."""
+MAX_TERMS = 8
+"""Terms that an explanation lists at most, kept and dropped each."""
+LISTED_FROM = 0.15
+"""Terms that weigh less than this much of the heaviest one are noise, and not listed."""
+
+_Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """The concepts seen from the texts' centre: unit `directions` [m, d], which are products, and their attributes."""
+
+    terms: tuple[str, ...]
+    directions: Vectors
+    product: _Mask
+    attributes: tuple[str | None, ...]
+
+    @staticmethod
+    def of(concepts: Concepts, centre: Centre, attributes: Mapping[str, str]) -> "_Vocabulary":
+        """The catalog's attributes count first; the general vocabulary's aspects help where it has none for a word."""
+        return _Vocabulary(
+            terms=concepts.terms,
+            directions=centre.words(concepts.vectors),
+            product=np.array([kind is ConceptKind.PRODUCT for kind in concepts.kinds]),
+            attributes=tuple(attributes.get(term) or ASPECT_OF.get(term) for term in concepts.terms),
+        )
+
+    def rivals(self, concept: int) -> _Mask:
+        """Products that exclude this one: the other values of its attribute."""
+        attribute = self.attributes[concept]
+        same = np.array([attribute is not None and other == attribute for other in self.attributes])
+        same[concept] = False
+        return same & self.product
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Concepts of reference and text, float32 [m] weights >= 0, and what the text does to those of the reference."""
+
+    reference: Vector
+    text: Vector
+    replaced: _Mask
+
+
+def intersection(query: CompositionInput) -> Composition:
+    """Score x -> (text + gamma * kept) . x on pictures x centred with the gallery's mean; needs both modalities.
+
+    Both similarities are ANN probes of their own besides their sum, so that the pool holds what is good at either.
+    Without concepts nothing can be told apart: the whole centred reference is kept, and the explanation is empty.
+    An empty gallery (no mean) centres with zero.
+    """
+    if query.reference is None or query.text is None:
+        raise ValueError("compose() calls a strategy only with the modalities that it needs")
+    centre = Centre.of(query)
+    text, kept = centre.words(query.text), unit(centre.picture(query.reference))
+    explanation = Explanation()
+    if query.concepts is not None and query.concepts.terms:
+        vocabulary = _Vocabulary.of(query.concepts, centre, query.attributes)
+        parts = _take_apart(kept, text, vocabulary)
+        text, kept = _wanted(text, parts, vocabulary), _kept(kept, parts, vocabulary)
+        explanation = _explain(parts, vocabulary)
+    composed = text + KEPT_WEIGHT * kept
+
+    def score(vectors: Vectors) -> Vector:
+        return inner_product(composed)(centre.picture(vectors))
+
+    return Composition(probes=unit(np.stack([composed, text, kept])), score=score, explanation=explanation)
+
+
+def _take_apart(reference: Vector, text: Vector, vocabulary: _Vocabulary) -> _Parts:
+    # Scenes take part, so that what they explain is not put down to some product word instead.
+    seen = decompose(reference, vocabulary.directions, sparsity=REFERENCE_SPARSITY)
+    products = np.where(vocabulary.product[:, None], vocabulary.directions, np.float32(0))
+    said = decompose(text, products, sparsity=TEXT_SPARSITY)
+    asked = np.zeros(len(seen), np.bool_)
+    replaced = np.zeros(len(seen), np.bool_)
+    for concept in np.flatnonzero((said > 0) & (said >= NAMED_FROM * said.max(initial=0.0))):
+        rivals = vocabulary.rivals(int(concept))
+        # What the reference shows more of than of any rival is no news: the text names it to keep it, or to lose it.
+        if seen[concept] <= np.max(seen, where=rivals, initial=0.0):
+            asked[concept] = True
+            replaced |= rivals
+    return _Parts(reference=seen, text=said, replaced=replaced & ~asked)
+
+
+def _wanted(text: Vector, parts: _Parts, vocabulary: _Vocabulary) -> Vector:
+    """The text without what it names only to replace it, as in "blue rather than red"."""
+    return unit(text - _weighted(parts.text, parts.replaced, vocabulary))
+
+
+def _kept(reference: Vector, parts: _Parts, vocabulary: _Vocabulary) -> Vector:
+    """Direction of the product words that stay; where none was seen, of the reference without what goes."""
+    stays = vocabulary.product & ~parts.replaced
+    kept = _weighted(parts.reference, stays, vocabulary)
+    if not kept.any():
+        kept = reference - _weighted(parts.reference, ~stays, vocabulary)
+    return unit(kept)
+
+
+def _weighted(weights: Vector, chosen: _Mask, vocabulary: _Vocabulary) -> Vector:
+    summed: Vector = np.where(chosen, weights, np.float32(0)) @ vocabulary.directions
+    return summed
+
+
+def _explain(parts: _Parts, vocabulary: _Vocabulary) -> Explanation:
+    """Shares of the whole reference, so that kept and dropped weights compare; heaviest first."""
+    shares = parts.reference / max(float(parts.reference.sum()), 1e-9)
+    stays = vocabulary.product & ~parts.replaced
+    least = max(LISTED_FROM * float(shares.max()), 1e-9)
+    seen = [int(i) for i in np.argsort(-shares, kind="stable") if shares[i] >= least]
+    kept = tuple((vocabulary.terms[i], float(shares[i])) for i in seen if stays[i])
+    dropped = tuple((vocabulary.terms[i], float(shares[i])) for i in seen if not stays[i])
+    return Explanation(kept=kept[:MAX_TERMS], dropped=dropped[:MAX_TERMS])

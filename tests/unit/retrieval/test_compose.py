@@ -1,0 +1,222 @@
+"""Composition in small spaces that are built by hand: one direction per value, so that each number can be checked."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidInputError
+from core.models import ConceptKind, Concepts, Vector, Vectors
+from core.ports import CompositionInput
+from retrieval.compose import NEGATIVE_WEIGHT, StrategyComposer
+from retrieval.strategies.linear import unit
+from retrieval.strategies.union import TEXT_SHARE
+
+COMPOSER = StrategyComposer()
+KINDS = ("dress", "shirt", "mug")
+COLORS = ("red", "blue", "green")
+WEAVES = ("tweed", "satin", "crepe")  # no word of the general vocabulary
+SCENES = ("snow", "beach", "studio")
+WORDS = (*KINDS, *COLORS, *WEAVES, *SCENES)
+PICTURE_BIAS, TEXT_BIAS = len(WORDS), len(WORDS) + 1
+ATTRIBUTES = {**dict.fromkeys(KINDS, "kind"), **dict.fromkeys(COLORS, "color"), **dict.fromkeys(WEAVES, "weave")}
+
+
+def vector(*words: str, bias: int, weights: dict[str, float] | None = None) -> Vector:
+    """A unit vector with one axis per word, and the axis that all vectors of its modality share."""
+    raw = np.zeros(len(WORDS) + 2, np.float32)
+    raw[bias] = 2.0
+    for word in words:
+        raw[WORDS.index(word)] = (weights or {}).get(word, 1.0)
+    return unit(raw)
+
+
+def text(*words: str) -> Vector:
+    return vector(*words, bias=TEXT_BIAS)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All products before all scenes; the scene is what stands out most in a picture."""
+
+    shots = tuple(product(KINDS, COLORS, WEAVES, SCENES))
+
+    @property
+    def vectors(self) -> Vectors:
+        return np.stack([self.picture(*shot) for shot in self.shots])
+
+    def picture(self, *shot: str) -> Vector:
+        return vector(*shot, bias=PICTURE_BIAS, weights=dict.fromkeys(SCENES, 1.5))
+
+    def ranked(self, strategy: str, query: CompositionInput) -> list[tuple[str, ...]]:
+        scores = COMPOSER.compose(strategy, query).score(self.vectors)
+        return [self.shots[int(i)] for i in np.argsort(-scores, kind="stable")]
+
+
+GALLERY = Gallery()
+CONCEPTS = Concepts(
+    terms=WORDS,
+    kinds=tuple(ConceptKind.SCENE if word in SCENES else ConceptKind.PRODUCT for word in WORDS),
+    vectors=np.stack([text(word) for word in WORDS]),
+)
+
+
+def query(*shot: str, words: tuple[str, ...]) -> CompositionInput:
+    return CompositionInput(
+        reference=GALLERY.picture(*shot) if shot else None,
+        text=text(*words) if words else None,
+        negative_text=None,
+        mean=GALLERY.vectors.mean(axis=0),
+        concepts=CONCEPTS,
+        attributes=ATTRIBUTES,
+    )
+
+
+COMPOSED = query("dress", "red", "tweed", "snow", words=("blue",))
+
+
+def test_names() -> None:
+    assert COMPOSER.names() == ("text", "image", "sum", "intersection")
+
+
+def test_hand_computed_single_modalities_and_sum() -> None:
+    asked = CompositionInput(
+        reference=np.array([1, 0, 0], np.float32),
+        text=np.array([0, 1, 0], np.float32),
+        negative_text=None,
+        mean=None,
+        concepts=None,
+    )
+    pictures = np.array([[1, 0, 0], [0, 1, 0], [0.6, 0.8, 0], [0, 0, 1]], np.float32)
+    half = 2**-0.5
+    assert TEXT_SHARE == 0.5
+    for strategy, expected in {
+        "text": [0, 1, 0.8, 0],
+        "image": [1, 0, 0.6, 0],
+        "sum": [half, half, 1.4 * half, 0],
+    }.items():
+        composition = COMPOSER.compose(strategy, asked)
+        np.testing.assert_allclose(composition.score(pictures), expected, atol=1e-6)
+        assert composition.score(pictures).dtype == np.float32
+        assert composition.probes.shape == (1, 3)
+
+
+def test_negative_text_takes_its_weighted_similarity() -> None:
+    base = CompositionInput(
+        reference=None,
+        text=np.array([0, 1], np.float32),
+        negative_text=np.array([1, 0], np.float32),
+        mean=np.array([0.5, 0], np.float32),
+        concepts=None,
+    )
+    scores = COMPOSER.compose("text", base).score(np.array([[1, 0], [0, 1]], np.float32))
+    np.testing.assert_allclose(scores, [-0.5 * NEGATIVE_WEIGHT, 1 + 0.5 * NEGATIVE_WEIGHT], atol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", COMPOSER.names())
+def test_negative_text_moves_pictures_down_in_any_strategy(strategy: str) -> None:
+    avoided = GALLERY.ranked(strategy, replace(COMPOSED, negative_text=text("beach")))
+    plain = GALLERY.ranked(strategy, COMPOSED)
+    first = sum(shot[3] == "beach" for shot in plain[:27])
+    assert sum(shot[3] == "beach" for shot in avoided[:27]) <= first
+    assert avoided[-1][3] == "beach"
+
+
+def test_intersection_changes_what_the_text_says_and_forgets_the_scene() -> None:
+    assert GALLERY.ranked("sum", COMPOSED)[0][3] == "snow"
+    best = GALLERY.ranked("intersection", COMPOSED)[:3]
+    assert {shot[:3] for shot in best} == {("dress", "blue", "tweed")}
+    assert {shot[3] for shot in best} == set(SCENES)
+
+
+def test_intersection_explains_itself() -> None:
+    explanation = COMPOSER.compose("intersection", COMPOSED).explanation
+    assert {term for term, _ in explanation.kept} == {"dress", "tweed"}
+    assert {term for term, _ in explanation.dropped} == {"snow", "red"}
+    assert explanation.dropped[0][0] == "snow"
+
+
+def test_a_value_that_the_text_asks_to_keep_is_kept() -> None:
+    kept = query("dress", "red", "tweed", "snow", words=("red", "satin"))
+    assert {shot[:3] for shot in GALLERY.ranked("intersection", kept)[:3]} == {("dress", "red", "satin")}
+    assert "red" in dict(COMPOSER.compose("intersection", kept).explanation.kept)
+
+
+def test_a_value_that_the_text_names_only_to_replace_it_is_dropped() -> None:
+    """As in "blue rather than red": the encoder hears both colours."""
+    both = query("dress", "red", "tweed", "snow", words=("red", "blue"))
+    assert {shot[:3] for shot in GALLERY.ranked("intersection", both)[:3]} == {("dress", "blue", "tweed")}
+
+
+def test_attributes_of_the_general_vocabulary_help_where_the_catalog_names_none() -> None:
+    unnamed = replace(COMPOSED, attributes={})
+    assert "red" in dict(COMPOSER.compose("intersection", unnamed).explanation.dropped)
+    weave = replace(query("dress", "red", "tweed", "snow", words=("satin",)), attributes={})
+    assert "tweed" in dict(COMPOSER.compose("intersection", weave).explanation.kept)
+
+
+@pytest.mark.parametrize("concepts", [None, Concepts(terms=(), kinds=(), vectors=np.zeros((0, 14), np.float32))])
+def test_without_concepts_the_whole_reference_is_kept(concepts: Concepts | None) -> None:
+    composition = COMPOSER.compose("intersection", replace(COMPOSED, concepts=concepts, mean=None))
+    assert composition.explanation.kept == composition.explanation.dropped == ()
+    np.testing.assert_allclose(composition.probes[2], GALLERY.picture("dress", "red", "tweed", "snow"), atol=1e-6)
+
+
+def test_a_reference_without_any_known_product_loses_its_scene() -> None:
+    stranger = vector("snow", bias=PICTURE_BIAS)
+    composition = COMPOSER.compose("intersection", replace(COMPOSED, reference=stranger))
+    assert dict(composition.explanation.dropped).keys() == {"snow"}
+    assert np.isfinite(composition.score(GALLERY.vectors)).all()
+
+
+@pytest.mark.parametrize("strategy", ["sum", "intersection"])
+def test_one_modality_makes_it_a_plain_search(strategy: str) -> None:
+    for name, alone in {
+        "text": query(words=("blue",)),
+        "image": query("dress", "red", "tweed", "snow", words=()),
+    }.items():
+        expected = COMPOSER.compose(name, alone).score(GALLERY.vectors)
+        np.testing.assert_array_equal(COMPOSER.compose(strategy, alone).score(GALLERY.vectors), expected)
+
+
+def test_errors_say_what_to_send() -> None:
+    with pytest.raises(InvalidInputError, match=r"'slurp': use one of text, image, sum, intersection"):
+        COMPOSER.compose("slurp", COMPOSED)
+    with pytest.raises(InvalidInputError, match="'text' needs a text: send one"):
+        COMPOSER.compose("text", query("dress", "red", "tweed", "snow", words=()))
+    with pytest.raises(InvalidInputError, match="'image' needs a reference image"):
+        COMPOSER.compose("image", query(words=("blue",)))
+    with pytest.raises(InvalidInputError, match="send a text, a reference image, or both"):
+        COMPOSER.compose("intersection", query(words=()))
+
+
+@given(seed=st.integers(0, 10_000), concepts=st.integers(0, 12), gallery=st.integers(0, 5))
+def test_any_vectors_give_finite_scores_and_sorted_shares(seed: int, concepts: int, gallery: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = unit(rng.normal(size=(gallery + concepts + 3, 8)).astype(np.float32))
+    pictures, words, given_ = vectors[:gallery], vectors[gallery:-3], vectors[-3:]
+    kinds = tuple(ConceptKind.SCENE if i % 3 == 0 else ConceptKind.PRODUCT for i in range(concepts))
+    asked = CompositionInput(
+        reference=given_[0],
+        text=given_[1],
+        negative_text=given_[2] if seed % 2 else None,
+        mean=pictures.mean(axis=0) if gallery else None,
+        concepts=Concepts(tuple(f"term {i}" for i in range(concepts)), kinds, words),
+        attributes={f"term {i}": f"attribute {i % 2}" for i in range(concepts)},
+    )
+    for strategy in COMPOSER.names():
+        composition = COMPOSER.compose(strategy, asked)
+        scores = composition.score(pictures)
+        assert scores.shape == (gallery,)
+        assert scores.dtype == np.float32
+        assert np.isfinite(scores).all()
+        lengths = np.linalg.norm(composition.probes, axis=1)
+        assert ((np.abs(lengths - 1) < 1e-4) | (lengths == 0)).all()
+        for side in (composition.explanation.kept, composition.explanation.dropped):
+            shares = [share for _, share in side]
+            assert shares == sorted(shares, reverse=True)
+            assert all(0 < share <= 1 for share in shares)
+            assert len(side) <= 8
