@@ -29,7 +29,7 @@ def as_text(vector: Vector) -> str:
 
 
 def from_wire(sent: Sequence[bytes]) -> Vectors:
-    """float32 [n, d] from what `halfvec_send` gives for n vectors of one dimension."""
+    """float32 [n, d] from what `halfvec_send` gives for n >= 1 vectors of one dimension."""
     joined = np.frombuffer(b"".join(sent), np.uint8).reshape(len(sent), -1)
     numbers = np.ascontiguousarray(joined[:, _HEADER_BYTES:]).view(_NUMBERS)
     return numbers.astype(np.float32)

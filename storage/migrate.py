@@ -8,7 +8,6 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
@@ -22,9 +21,7 @@ _MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 def upgrade(database_url: str) -> None:
     """Apply all missing revisions; concurrent calls take turns. UnavailableError when Postgres does not answer."""
     with _connected(database_url) as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(alembic_config(connection), "head")
 
 
 def check_drift(database_url: str) -> tuple[str, ...]:
@@ -35,11 +32,12 @@ def check_drift(database_url: str) -> tuple[str, ...]:
         return tuple(repr(difference) for difference in compare_metadata(context, Base.metadata))
 
 
-def is_current(database_url: str) -> bool:
-    """Whether every revision that this release knows is applied. UnavailableError when Postgres does not answer."""
-    heads = set(ScriptDirectory.from_config(_config()).get_heads())
-    with _connected(database_url) as connection:
-        return heads <= set(MigrationContext.configure(connection).get_current_heads())
+def alembic_config(connection: Connection) -> Config:
+    """What Alembic's commands need to work on this connection."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
 
 
 @contextmanager
@@ -48,9 +46,3 @@ def _connected(database_url: str) -> Iterator[Connection]:
     engine = create_engine(postgres_url(database_url), poolclass=NullPool, connect_args=options)
     with translated(), engine.connect() as connection:
         yield connection
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    return config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import MinioException, S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error
 
 from core.errors import NotFoundError, UnavailableError
 from core.settings import Settings
@@ -204,12 +204,17 @@ def _translated(key: str = "") -> Iterator[None]:
     """Absent objects become NotFoundError where a `key` is named; all else that S3 refuses may pass by itself."""
     try:
         yield
-    except S3Error as error:
-        if key and error.code in _ABSENT:
+    except (MinioException, urllib3.exceptions.HTTPError) as error:
+        if key and _says_absent(error):
             raise NotFoundError("The object is not in the bucket.") from error
         raise _unavailable() from error
-    except (MinioException, urllib3.exceptions.HTTPError) as error:
-        raise _unavailable() from error
+
+
+def _says_absent(error: Exception) -> bool:
+    if isinstance(error, S3Error):
+        return error.code in _ABSENT
+    # Some servers call their XML text/xml, and then the client quotes the answer instead of reading it.
+    return isinstance(error, InvalidResponseError) and any(code in str(error) for code in _ABSENT)
 
 
 def _unavailable() -> UnavailableError:

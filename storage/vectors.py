@@ -75,6 +75,8 @@ class SqlVectors:
         rows = self._transaction.execute(
             select(stored.c.image_id, sent).where(stored.c.image_id == any_id(image_ids))
         ).all()
+        if not rows:
+            return {}
         return dict(zip((row[0] for row in rows), from_wire([row[1] for row in rows]), strict=True))
 
     def search(

@@ -42,8 +42,10 @@ class SqlApiKeys:
         insertion = insert(ApiKeyRow).values(
             id=key_id, tenant_id=tenant_id, key_sha256=key_sha256, scopes=[scope.value for scope in scopes], label=label
         )
-        added = self._transaction.execute(insertion.on_conflict_do_nothing(index_elements=[ApiKeyRow.key_sha256]))
-        if added.rowcount == 0:
+        added = self._transaction.execute(
+            insertion.on_conflict_do_nothing(index_elements=[ApiKeyRow.key_sha256]).returning(ApiKeyRow.id)
+        )
+        if added.one_or_none() is None:
             raise ConflictError("This API key exists already; make another one.")
         return key_id
 

@@ -46,9 +46,9 @@ class SqlGalleries:
         added = self._transaction.execute(
             insertion.on_conflict_do_nothing(
                 index_elements=[GalleryRow.tenant_id, GalleryRow.name], index_where=~GalleryRow.deleting
-            )
+            ).returning(GalleryRow.id)
         )
-        if added.rowcount == 0:
+        if added.one_or_none() is None:
             raise _name_taken(gallery.name)
 
     def get(self, tenant_id: UUID, name: str) -> Gallery | None:

@@ -62,9 +62,10 @@ _COUNT = text("""
 _TERMS = text("""
     SELECT attribute, term FROM (
         SELECT attribute, term, row_number() OVER (PARTITION BY attribute ORDER BY count(*) DESC, term) AS place
-        FROM images, jsonb_each(attributes) AS pair (attribute, value), btrim(value #>> '{}') AS term
+        FROM images, jsonb_each(attributes) AS pair (attribute, value),
+            btrim(regexp_replace(value #>> '{}', '\\s+', ' ', 'g')) AS term
         WHERE gallery_id = :gallery_id AND jsonb_typeof(value) = 'string' AND term <> ''
-            AND regexp_count(term, '\\s+') < :max_words
+            AND length(term) - length(replace(term, ' ', '')) < :max_words
         GROUP BY attribute, term
     ) AS counted
     WHERE place <= :max_values
@@ -175,7 +176,10 @@ class SqlImages:
         return counted
 
     def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:
-        """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent."""
+        """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent.
+
+        White space is normalised, case is not.
+        """
         found: dict[str, list[str]] = {}
         limits = {"gallery_id": gallery_id, "max_words": max_words, "max_values": max_values}
         for attribute, term in self._transaction.execute(_TERMS, limits):

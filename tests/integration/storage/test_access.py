@@ -1,0 +1,104 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, text
+
+from core.errors import ConflictError
+from core.models import Principal, Queue, Scope, WorkerBeat
+from core.ports import SavedResponse, UnitOfWorkFactory
+from tests.integration.storage.builders import add_tenant
+
+pytestmark = pytest.mark.integration
+
+HASH = "ab" * 32
+NOTHING_YET = SavedResponse(fingerprint="body", status=None, body=None, headers={})
+
+
+def test_a_key_opens_its_tenant(uow_factory: UnitOfWorkFactory) -> None:
+    with uow_factory() as uow:
+        tenant_id = uow.api_keys.add_tenant("shop")
+        assert uow.api_keys.add_tenant("shop") == tenant_id != uow.api_keys.add_tenant("other")
+        key_id = uow.api_keys.add_key(tenant_id, key_sha256=HASH, scopes=[Scope.READ, Scope.QUERY], label="web")
+        assert uow.api_keys.find(HASH) == Principal(tenant_id, key_id, frozenset({Scope.READ, Scope.QUERY}))
+        assert uow.api_keys.find(HASH[:-1]) is None
+        with pytest.raises(ConflictError):
+            uow.api_keys.add_key(tenant_id, key_sha256=HASH, scopes=[], label="again")
+
+
+def test_the_first_response_is_replayed(uow_factory: UnitOfWorkFactory) -> None:
+    first = SavedResponse("body", 202, {"id": "j"}, {"Location": "/jobs/j"})
+    tenant_id, other = add_tenant(uow_factory), add_tenant(uow_factory, "other")
+    with uow_factory() as uow:
+        assert uow.idempotency.begin(tenant_id, "k", "body") is None
+        assert uow.idempotency.begin(tenant_id, "k", "another body") == NOTHING_YET
+        uow.idempotency.finish(tenant_id, "k", first)
+        assert uow.idempotency.begin(tenant_id, "k", "body") == first
+        uow.idempotency.abandon(tenant_id, "k")
+        assert uow.idempotency.begin(tenant_id, "k", "body") == first
+        assert uow.idempotency.begin(other, "k", "body") is None
+
+
+def test_an_abandoned_key_is_new_again(uow_factory: UnitOfWorkFactory) -> None:
+    tenant_id = add_tenant(uow_factory)
+    with uow_factory() as uow:
+        assert uow.idempotency.begin(tenant_id, "k", "body") is None
+        uow.idempotency.abandon(tenant_id, "k")
+        assert uow.idempotency.begin(tenant_id, "k", "body") is None
+
+
+def test_one_of_two_simultaneous_requests_gets_the_key(uow_factory: UnitOfWorkFactory) -> None:
+    tenant_id = add_tenant(uow_factory)
+
+    def begin(_: int) -> SavedResponse | None:
+        with uow_factory() as uow:
+            found = uow.idempotency.begin(tenant_id, "k", "body")
+            uow.commit()
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(begin, range(8)))
+    assert found.count(None) == 1
+    assert found.count(NOTHING_YET) == 7
+
+
+def test_a_reservation_whose_process_died_is_taken_over(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
+    tenant_id = add_tenant(uow_factory)
+    with uow_factory() as uow:
+        uow.idempotency.begin(tenant_id, "k", "body")
+        uow.commit()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '1 hour'"))
+    with uow_factory() as uow:
+        assert uow.idempotency.begin(tenant_id, "k", "body") is None
+        assert uow.idempotency.begin(tenant_id, "k", "body") == NOTHING_YET
+
+
+def test_old_keys_expire(uow_factory: UnitOfWorkFactory) -> None:
+    tenant_id = add_tenant(uow_factory)
+    with uow_factory() as uow:
+        uow.idempotency.begin(tenant_id, "k", "body")
+        uow.commit()
+    with uow_factory() as uow:
+        assert uow.idempotency.expire(older_than=timedelta(hours=1)) == 0
+        assert uow.idempotency.expire(older_than=timedelta(0)) == 1
+
+
+def test_consumers_are_the_workers_that_beat(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
+    with uow_factory() as uow:
+        uow.workers.beat(WorkerBeat("a", (Queue.EMBED, Queue.EMBED_GPU), "cuda", 1, "host"))
+        uow.workers.beat(WorkerBeat("b", (Queue.EMBED,), "cpu", 2, "host"))
+        uow.workers.beat(WorkerBeat("gone", (Queue.RERANK,), "cpu", 3, "host"))
+        uow.commit()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE workers SET beat_at = beat_at - interval '1 hour' WHERE name = 'gone'"))
+    with uow_factory() as uow:
+        uow.workers.beat(WorkerBeat("b", (Queue.EMBED, Queue.QUERY), "cpu", 2, "host"))
+        consumers = uow.workers.consumers(alive_within=timedelta(seconds=30))
+        counts = {queue: each.count for queue, each in consumers.items()}
+        assert counts == dict.fromkeys(Queue, 0) | {Queue.EMBED: 2, Queue.EMBED_GPU: 1, Queue.QUERY: 1}
+        assert consumers[Queue.RERANK].last_seen_at is not None
+        assert consumers[Queue.INGEST].last_seen_at is None
+        uow.workers.remove("a")
+        assert uow.workers.forget(silent_for=timedelta(minutes=1)) == 1
+        assert uow.workers.consumers(alive_within=timedelta(seconds=30))[Queue.EMBED].count == 1
