@@ -35,6 +35,7 @@ def run(settings: Settings, queues: tuple[Queue, ...]) -> None:
     register(app, ctx, build_handlers(ctx, queues), Heartbeat(ctx, beat))
     app.worker_main(
         [
+            "--quiet",
             "worker",
             f"--queues={','.join(queues)}",
             f"--hostname={name.replace('@', '-').replace(':', '-')}@{socket.gethostname()}",
