@@ -62,9 +62,9 @@ def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind,
     if wanted & EMBED_QUEUES:
         handlers[UnitKind.EMBED] = EmbedHandler(ctx, encoders)
     if Queue.QUERY in wanted:
-        from retrieval.compose import Composer
+        from retrieval.compose import StrategyComposer
 
-        composer = Composer()
+        composer = StrategyComposer()
         handlers[UnitKind.SEARCH] = SearchHandler(ctx, encoders, composer, Spaces(ctx, composer))
     return handlers
 
