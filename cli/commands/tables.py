@@ -10,7 +10,7 @@ from rich.table import Table
 from cli.wire import OUTCOMES, Answer, Explanation, Gallery, Item, Job, Result
 
 _MIN_COLUMNS = 110
-_SHOWN_ATTRIBUTES = 5
+_SHOWN_ATTRIBUTES = 6
 _SHOWN_CONCEPTS = 8
 STATE_STYLES = {"succeeded": "green", "partially_succeeded": "yellow", "failed": "red", "canceled": "yellow"}
 
@@ -28,11 +28,9 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def results_table(
-    results: Sequence[Result], *, title: str = "", intended: Collection[str] = (), limit: int | None = None
-) -> Table:
+def results_table(results: Sequence[Result], *, intended: Collection[str] = (), limit: int | None = None) -> Table:
     """Ranked results; the external ids in `intended` are marked."""
-    table = Table(title=escape(title) or None, title_justify="left", title_style="bold")
+    table = Table()
     for heading, justify in (("rank", "right"), ("external_id", "left"), ("score", "right")):
         table.add_column(heading, justify=cast(Any, justify), no_wrap=True)
     table.add_column("coarse", justify="right", no_wrap=True)
@@ -62,8 +60,9 @@ def p_yes(row: Result) -> str:
 
 
 def attributes_line(attributes: Mapping[str, Any]) -> str:
-    """The first few attributes that have a value, as `name=value`."""
-    named = [f"{name}={value}" for name, value in attributes.items() if value not in ("", None)]
+    """A few attributes that have a value, as `name=value`: words before numbers, which say less about a picture."""
+    known = sorted(attributes.items(), key=lambda item: (not isinstance(item[1], str), item[0]))
+    named = [f"{name}={value}" for name, value in known if value not in ("", None)]
     more = len(named) - _SHOWN_ATTRIBUTES
     return "  ".join(named[:_SHOWN_ATTRIBUTES]) + (f"  (+{more})" if more > 0 else "")
 
@@ -111,7 +110,7 @@ def print_warnings(console: Console, job: Job) -> None:
 def counters_table(job: Job) -> Table:
     """The counters of a job, with only the outcomes that occurred."""
     progress: Mapping[str, Any] = job["progress"]
-    table = Table(title=f"{job['kind']} job {job['id']}", title_justify="left")
+    table = Table()
     table.add_column("outcome")
     table.add_column("items", justify="right")
     for outcome in (*OUTCOMES, "pending"):

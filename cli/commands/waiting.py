@@ -78,6 +78,7 @@ def exit_code(job: Job) -> int:
 
 def report(client: ApiClient, job: Job, console: Console) -> None:
     """Print how a job ended, with the first failed items."""
+    console.print(f"{job['kind']} job {job['id']}")
     console.print(counters_table(job))
     failed = job["progress"]["failed"]
     if failed:

@@ -45,9 +45,8 @@ def print_answers(console: Console, asked: Sequence[Asked]) -> None:
     """A ranked table for each query; what it means is marked."""
     for number, each in enumerate(asked, start=1):
         rows = each.answer["results"]
-        title = f"{number}. {each.query.title}"
-        console.print()
-        console.print(results_table(rows, title=title, intended=each.query.intended, limit=TOP))
+        console.print(f"\n[bold]{number}. {escape(each.query.title)}[/bold]")
+        console.print(results_table(rows, intended=each.query.intended, limit=TOP))
         explanation = each.answer.get("explanation")
         for line in explanation_lines(explanation) if explanation else []:
             console.print(f"   [dim]{line}[/dim]")
