@@ -53,7 +53,7 @@ def _authenticate() -> Principal:
     key_sha256 = access.hash_key(key) if key else ""
     known = cache.get(key_sha256)
     if known is None:
-        known = access.authenticate(runtime().ctx, key)
+        known = access.authenticate(runtime().ctx.uow, key)
         cache.put(key_sha256, known)
     return known
 

@@ -79,8 +79,7 @@ def _add_headers(method: str, operation: dict[str, Any]) -> None:
 
 
 def _header(name: str, description: str) -> dict[str, Any]:
-    schema = {"type": "string", "minLength": 1, "maxLength": 255}
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
 
 
 def _add_problems(operation: dict[str, Any]) -> None:
@@ -91,6 +90,8 @@ def _add_problems(operation: dict[str, Any]) -> None:
 
 
 def _add_bodies(operation: dict[str, Any]) -> None:
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
     match operation["operationId"]:
         case "create_query":
             operation["requestBody"] = _query_body()
@@ -109,6 +110,7 @@ def _query_body() -> dict[str, Any]:
     query = {"$ref": _REFERENCES.format(model="QueryIn")}
     parts = {
         "type": "object",
+        "additionalProperties": False,
         "properties": {"reference_image": {**BINARY, "description": "The reference picture."}, "query": query},
     }
     encoding = {"query": {"contentType": "application/json"}}
@@ -122,6 +124,7 @@ def _query_body() -> dict[str, Any]:
 def _import_body() -> dict[str, Any]:
     parts = {
         "type": "object",
+        "additionalProperties": False,
         "required": ["file"],
         "properties": {
             "file": {

@@ -29,7 +29,7 @@ def _begin() -> None:
     g.request_id = sent if _KNOWN_ID.fullmatch(sent) else str(new_id())
     g.began_s = time.perf_counter()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
-    if request.endpoint in OWN_BODY_RULES:
+    if request.url_rule is None or request.endpoint in OWN_BODY_RULES:
         return
     bound_body()
     if request.content_length or "Transfer-Encoding" in request.headers:

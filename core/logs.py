@@ -46,9 +46,11 @@ def _stamp(process: str) -> Processor:
 
 def _rendering(log_format: str) -> Sequence[Processor]:
     if log_format == "console":
-        return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.dev.ConsoleRenderer()]
+        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, plain]
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        structlog.processors.dict_tracebacks,
+        # Without locals: they hold keys, passwords and customers' texts.
+        structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
         structlog.processors.JSONRenderer(default=str),
     ]

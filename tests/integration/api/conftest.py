@@ -36,7 +36,7 @@ Call = Callable[..., Any]
 
 def caller(app: APIFlask, ctx: Context, tenant: str) -> Call:
     """Requests with a key of the tenant; each has a client of its own, so that threads may share the caller."""
-    key = access.issue_key(ctx, tenant=tenant, label="test")
+    key = access.issue_key(ctx.uow, tenant=tenant, label="test")
 
     def call(method: str, path: str, **options: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}", **options.pop("headers", {})}

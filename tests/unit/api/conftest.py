@@ -49,7 +49,7 @@ class Caller:
 
 
 def caller(app: APIFlask, world: World, settings: Settings, tenant: str, scopes: Sequence[Scope]) -> Caller:
-    key = access.issue_key(world.context(settings), tenant=tenant, label="test", scopes=scopes)
+    key = access.issue_key(world.context(settings).uow, tenant=tenant, label="test", scopes=scopes)
     return Caller(app.test_client(), key)
 
 
