@@ -1,5 +1,7 @@
 """The unit of work: one transaction over all repositories. The only place that commits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +25,7 @@ from core.ports import (
     Workers,
 )
 from core.settings import Settings
+from storage.engine import create_engine
 from storage.repositories.access import SqlApiKeys, SqlIdempotencyKeys
 from storage.repositories.blobs import SqlBlobs
 from storage.repositories.galleries import SqlGalleries
@@ -43,6 +46,16 @@ def uow_factory(engine: Engine, settings: Settings) -> UnitOfWorkFactory:
         return SqlUnitOfWork(engine, settings)
 
     return make
+
+
+@contextmanager
+def brief_uow_factory(settings: Settings, *, application_name: str) -> Iterator[UnitOfWorkFactory]:
+    """A factory for a command that ends soon; its connections are closed at the end."""
+    engine = create_engine(settings, application_name=application_name)
+    try:
+        yield uow_factory(engine, settings)
+    finally:
+        engine.dispose()
 
 
 class SqlUnitOfWork:

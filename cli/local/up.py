@@ -17,9 +17,11 @@ from cli.local.errors import StartError
 from cli.local.services import embedded_services
 from cli.local.supervisor import Supervisor, sigterm_as_interrupt
 from core.access import authenticate, issue_key
-from core.context import Context
 from core.errors import UnauthenticatedError
+from core.ports import UnitOfWorkFactory
 from core.settings import Settings, inherited_environment, load_settings, settings_environment
+from storage.migrate import upgrade
+from storage.uow import brief_uow_factory
 
 CLIENT_FILE = "client.json"
 READY_TIMEOUT_S = 180.0
@@ -71,20 +73,17 @@ def _with_port(settings: Settings) -> Settings:
 
 def _prepare(settings: Settings) -> str:
     """Migrate the schema and make sure that the client file's key works; returns the key."""
-    from storage.migrate import upgrade
-    from workers.wiring import build_context
-
     upgrade(settings.database_url)
-    ctx = build_context(settings)
     known = _read_client_key(settings.data_dir)
-    if known is not None and _is_known(ctx, known):
-        return known
-    return issue_key(ctx, tenant=TENANT, label="setr up")
+    with brief_uow_factory(settings, application_name="setr-up") as uow_factory:
+        if known is not None and _is_known(uow_factory, known):
+            return known
+        return issue_key(uow_factory, tenant=TENANT, label="setr up")
 
 
-def _is_known(ctx: Context, key: str) -> bool:
+def _is_known(uow_factory: UnitOfWorkFactory, key: str) -> bool:
     try:
-        authenticate(ctx, key)
+        authenticate(uow_factory, key)
     except UnauthenticatedError:
         return False
     return True

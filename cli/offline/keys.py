@@ -1,15 +1,12 @@
 """`setr keys`: API keys of a service that was not started by `setr up`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
 
 from core.access import ALL_SCOPES, issue_key
-from core.context import Context, SystemClock
 from core.errors import ServiceError
-from core.models import Queue, Scope
-from core.settings import Settings, load_settings
+from core.models import Scope
+from core.settings import load_settings
+from storage.uow import brief_uow_factory
 
 
 @click.group("keys")
@@ -30,51 +27,16 @@ def keys() -> None:
 def create(tenant: str, label: str, scopes: tuple[str, ...]) -> None:
     """Make a key and print it, this once: only its hash is stored."""
     settings = load_settings()
-    if not (settings.database_url and settings.s3_endpoint):
+    if not settings.database_url:
         raise click.ClickException(
-            "SETR_DATABASE_URL or SETR_S3_ENDPOINT is not set: run this with the variables of the service's processes."
+            "SETR_DATABASE_URL is not set: run this with the variables of the service's processes."
             " `setr up` makes the key of the service that it starts."
         )
     wanted = tuple(Scope(scope) for scope in scopes) or ALL_SCOPES
     try:
-        with _context(settings) as ctx:
-            key = issue_key(ctx, tenant=tenant, label=label, scopes=wanted)
+        with brief_uow_factory(settings, application_name="setr-keys") as uow_factory:
+            key = issue_key(uow_factory, tenant=tenant, label=label, scopes=wanted)
     except ServiceError as error:
         raise click.ClickException(error.detail) from error
     click.echo(key)
     click.echo(f"A key of tenant {tenant} ({', '.join(wanted)}). Keep it now: it cannot be shown again.", err=True)
-
-
-@contextmanager
-def _context(settings: Settings) -> Iterator[Context]:
-    from storage.engine import create_engine
-    from storage.objects import S3ObjectStore
-    from storage.uow import uow_factory
-
-    engine = create_engine(settings, application_name="setr-keys")
-    try:
-        yield Context(
-            uow=uow_factory(engine, settings),
-            objects=S3ObjectStore(settings),
-            doorbell=_NobodyToWake(),
-            clock=SystemClock(),
-            settings=settings,
-        )
-    finally:
-        engine.dispose()
-
-
-class _NobodyToWake:
-    """A doorbell without a bell: making a key queues no work."""
-
-    def ring(self, queue: Queue, *, times: int = 1) -> bool:
-        """Nobody hears."""
-        del queue, times
-        return False
-
-    def depth(self, queue: Queue) -> None:
-        """Unknown."""
-        del queue
-
-    def check(self) -> None:
-        """No broker is needed."""
