@@ -88,7 +88,11 @@ class SqlUnitOfWork:
         self.galleries = SqlGalleries(transaction)
         self.indexes = SqlIndexes(transaction)
         self.images = SqlImages(transaction)
-        self.vectors = SqlVectors(transaction, ef_search=self._settings.hnsw_ef_search)
+        self.vectors = SqlVectors(
+            transaction,
+            ef_search=self._settings.hnsw_ef_search,
+            exact_below=self._settings.exact_search_below,
+        )
         self.concepts = SqlConcepts(transaction)
         self.jobs = SqlJobs(transaction)
         self.units = SqlUnits(transaction)

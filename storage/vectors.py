@@ -1,4 +1,8 @@
-"""Vectors of generations in pgvector: one plain table each, `vectors.g_<hex id>`, with its own HNSW index."""
+"""Vectors of generations in pgvector: one plain table each, `vectors.g_<hex id>`, with its own HNSW index.
+
+An insert into HNSW costs more than many an encoder, and below a certain size nobody searches it. So a table starts
+without, and the batch that makes it outgrow exact search builds the index: in bulk, for seconds rather than minutes.
+"""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -22,6 +26,8 @@ MAX_DIM = 4000
 """What HNSW can index in half precision."""
 
 _MAX_EF_SEARCH = 1000  # pgvector's own bound
+_ROW_BYTES = 56  # of a row besides its 2 * dim bytes of numbers: enough for telling about how many rows there are
+_BUILD_MEMORY = "256MB"  # what does not fit is built several times slower
 _HNSW = text("""
     SELECT set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', 'strict_order', true)
 """)
@@ -30,12 +36,13 @@ _HNSW = text("""
 class SqlVectors:
     """Implements `core.ports.VectorIndex`. A generation without a table reads as an empty one."""
 
-    def __init__(self, transaction: Transaction, *, ef_search: int) -> None:
+    def __init__(self, transaction: Transaction, *, ef_search: int, exact_below: int) -> None:
         self._transaction = transaction
         self._ef_search = ef_search
+        self._exact_below = exact_below
 
     def ensure(self, index_id: UUID, dim: int) -> None:
-        """Create the generation's table and its HNSW index if missing; safe when called by two workers at once."""
+        """Create the generation's table if missing; safe when called by two workers at once."""
         if not 0 < dim <= MAX_DIM:
             raise ValueError(f"A generation's vectors have 1 to {MAX_DIM} dimensions, not {dim}.")
         if self._exists(index_id):
@@ -45,7 +52,6 @@ class SqlVectors:
         self._run(f"CREATE TABLE IF NOT EXISTS {name} (image_id uuid PRIMARY KEY, vector halfvec({dim}) NOT NULL)")
         # In the row itself: fetching long vectors from a side table costs more than comparing them.
         self._run(f"ALTER TABLE {name} ALTER COLUMN vector SET STORAGE PLAIN")
-        self._run(f"CREATE INDEX IF NOT EXISTS g_{index_id.hex}_hnsw ON {name} USING hnsw (vector halfvec_ip_ops)")
 
     def upsert(self, index_id: UUID, image_ids: Sequence[UUID], vectors: Vectors) -> None:
         """Write unit vectors [n, d]; of several for one image the last one."""
@@ -59,6 +65,7 @@ class SqlVectors:
             image_ids=list(by_id),
             vectors=[as_text(vector) for vector in by_id.values()],
         )
+        self._index_if_large(index_id, dim=vectors.shape[1])
 
     def remove(self, index_id: UUID, image_ids: Sequence[UUID]) -> None:
         """Delete vectors; absent ones are no error, nor is a generation without a table."""
@@ -143,6 +150,19 @@ class SqlVectors:
     def drop(self, index_id: UUID) -> None:
         """Drop the generation's table if it is there."""
         self._run(f"DROP TABLE IF EXISTS {_name(index_id)}")
+
+    def _index_if_large(self, index_id: UUID, *, dim: int) -> None:
+        name, hnsw = _name(index_id), f"g_{index_id.hex}_hnsw"
+        due = self._run(
+            "SELECT to_regclass(:hnsw) IS NULL AND pg_relation_size(CAST(:name AS regclass)) > :large",
+            hnsw=f"{SCHEMA}.{hnsw}",
+            name=name,
+            large=self._exact_below * (_ROW_BYTES + 2 * dim),
+        ).scalar_one()
+        # Whoever else finds it due goes on without: two that wait for each other's rows would be a deadlock.
+        if due and self._run("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 1))", name=name).scalar_one():
+            self._run(f"SET LOCAL maintenance_work_mem = '{_BUILD_MEMORY}'")
+            self._run(f"CREATE INDEX IF NOT EXISTS {hnsw} ON {name} USING hnsw (vector halfvec_ip_ops)")
 
     def _exists(self, index_id: UUID) -> bool:
         return self._run("SELECT to_regclass(:name) IS NOT NULL", name=_name(index_id)).scalar_one() is True

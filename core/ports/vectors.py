@@ -40,11 +40,11 @@ class VectorIndex(Protocol):
     """Vectors of generations, half precision, inner product. One table per generation; joined with live images."""
 
     def ensure(self, index_id: UUID, dim: int) -> None:
-        """Create the generation's table and its HNSW index if missing; safe when called by two workers at once."""
+        """Create the generation's table if missing; safe when called by two workers at once."""
         ...
 
     def upsert(self, index_id: UUID, image_ids: Sequence[UUID], vectors: Vectors) -> None:
-        """Write unit vectors [n, d]."""
+        """Write unit vectors [n, d]. The HNSW index comes when the generation outgrows exact search."""
         ...
 
     def remove(self, index_id: UUID, image_ids: Sequence[UUID]) -> None:
@@ -66,7 +66,7 @@ class VectorIndex(Protocol):
         ...
 
     def count(self, index_id: UUID) -> int:
-        """Vectors of the generation; 0 when it has no table yet."""
+        """Vectors of the generation, counted one by one; 0 when it has no table yet."""
         ...
 
     def drop(self, index_id: UUID) -> None:

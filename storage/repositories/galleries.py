@@ -51,11 +51,12 @@ class SqlGalleries:
         if added.one_or_none() is None:
             raise _name_taken(gallery.name)
 
-    def get(self, tenant_id: UUID, name: str) -> Gallery | None:
-        """The gallery, unless it is missing or being deleted. `image_count` is filled."""
+    def get(self, tenant_id: UUID, name: str, *, lock: bool = False) -> Gallery | None:
+        """The gallery, unless it is missing or being deleted; with `lock`, its row locked until the transaction ends."""
         if not storable(name):
             return None
-        return self._one(_live(tenant_id).where(GalleryRow.name == name))
+        statement = _live(tenant_id).where(GalleryRow.name == name)
+        return self._one(statement.with_for_update() if lock else statement)
 
     def by_id(self, gallery_id: UUID) -> Gallery | None:
         """The gallery, also while it is being deleted."""

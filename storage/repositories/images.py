@@ -79,9 +79,10 @@ class SqlImages:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def get(self, gallery_id: UUID, image_id: UUID) -> Image | None:
-        """One image."""
-        return self._one(_select().where(ImageRow.gallery_id == gallery_id, ImageRow.id == image_id))
+    def get(self, gallery_id: UUID, image_id: UUID, *, lock: bool = False) -> Image | None:
+        """One image; with `lock`, its row locked until the transaction ends."""
+        statement = _select().where(ImageRow.gallery_id == gallery_id, ImageRow.id == image_id)
+        return self._one(statement.with_for_update() if lock else statement)
 
     def find(self, gallery_id: UUID, external_id: str) -> Image | None:
         """One image by the shop's own id."""

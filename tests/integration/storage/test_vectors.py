@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
+from cli.local.services import RunningServices
 from core.filters import Filter, evaluate, parse_filter
 from core.ids import new_id
 from core.models import Attributes, Gallery, Vector, Vectors
 from core.ports import UnitOfWorkFactory
 from storage.transaction import Transaction
+from storage.uow import uow_factory as make_uow_factory
 from storage.vectors import SqlVectors
 from tests.integration.storage.builders import add_gallery, add_images, add_tenant, index
 
@@ -42,6 +44,12 @@ def unit_vectors(count: int, *, seed: int, dim: int = DIM) -> Vectors:
     vectors = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
+
+
+@pytest.fixture
+def uow_factory(engine: Engine, services: RunningServices) -> UnitOfWorkFactory:
+    """With so low a bound that every generation here has an HNSW index."""
+    return make_uow_factory(engine, services.settings.model_copy(update={"exact_search_below": COUNT // 2}))
 
 
 @pytest.fixture
@@ -109,11 +117,42 @@ def test_only_the_approximate_search_uses_hnsw(generation: Generation, engine: E
     )
     with engine.connect() as connection:
         connection.execute(text("SET LOCAL enable_seqscan = off"))
-        vectors = SqlVectors(Transaction(connection), ef_search=40)
+        vectors = SqlVectors(Transaction(connection), ef_search=40, exact_below=COUNT)
         vectors.search(generation.id, generation.vectors[0], limit=5, where=None, exact=True)
         assert connection.execute(used).scalar_one() == 0
         vectors.search(generation.id, generation.vectors[0], limit=5, where=None, exact=False)
         assert connection.execute(used).scalar_one() == 1
+
+
+def test_the_index_comes_with_size(engine: Engine) -> None:
+    index_id, vectors = new_id(), unit_vectors(COUNT, seed=7)
+    hnsw = text("SELECT to_regclass(:name) IS NOT NULL").bindparams(name=f"vectors.g_{index_id.hex}_hnsw")
+    with engine.begin() as connection:
+        stored = SqlVectors(Transaction(connection), ef_search=40, exact_below=COUNT // 2)
+        stored.ensure(index_id, DIM)
+        stored.upsert(index_id, [new_id() for _ in range(100)], vectors[:100])
+        assert not connection.execute(hnsw).scalar_one()
+        stored.upsert(index_id, [new_id() for _ in range(COUNT)], vectors)
+        assert connection.execute(hnsw).scalar_one()
+        stored.upsert(index_id, [new_id() for _ in range(COUNT)], vectors)
+
+
+def test_two_workers_may_outgrow_exact_search_at_once(uow_factory: UnitOfWorkFactory) -> None:
+    index_id = new_id()
+    with uow_factory() as uow:
+        uow.vectors.ensure(index_id, DIM)
+        uow.commit()
+
+    def write(seed: int) -> None:
+        for vectors in np.split(unit_vectors(COUNT, seed=seed), 20):
+            with uow_factory() as uow:
+                uow.vectors.upsert(index_id, [new_id() for _ in vectors], vectors)
+                uow.commit()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write, range(2)))
+    with uow_factory() as uow:
+        assert uow.vectors.count(index_id) == 2 * COUNT
 
 
 def test_equal_scores_are_ordered_by_image(uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
