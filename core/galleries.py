@@ -80,9 +80,9 @@ def get(ctx: Context, principal: Principal, name: str) -> Gallery:
         return find(uow, principal, name)
 
 
-def find(uow: UnitOfWork, principal: Principal, name: str) -> Gallery:
+def find(uow: UnitOfWork, principal: Principal, name: str, *, lock: bool = False) -> Gallery:
     """The tenant's gallery, inside a transaction."""
-    gallery = uow.galleries.get(principal.tenant_id, name) if NAME.fullmatch(name) else None
+    gallery = uow.galleries.get(principal.tenant_id, name, lock=lock) if NAME.fullmatch(name) else None
     if gallery is None:
         raise NotFoundError(f"There is no gallery `{name}`; create it with POST /galleries.")
     return gallery
@@ -106,7 +106,7 @@ class GalleryPatch:
 def update(ctx: Context, principal: Principal, name: str, patch: GalleryPatch) -> Gallery:
     """Change settings of a gallery. PreconditionFailedError when If-Match is stale."""
     with ctx.uow() as uow:
-        gallery = find(uow, principal, name)
+        gallery = find(uow, principal, name, lock=True)
         _check_version(gallery.version, patch.version)
         changed = replace(
             gallery,
@@ -123,7 +123,7 @@ def update(ctx: Context, principal: Principal, name: str, patch: GalleryPatch) -
 def delete(ctx: Context, principal: Principal, name: str, *, version: int | None = None) -> Job:
     """Hide the gallery at once and delete it by a job."""
     with ctx.uow() as uow:
-        gallery = find(uow, principal, name)
+        gallery = find(uow, principal, name, lock=True)
         _check_version(gallery.version, version)
         job = jobs.new_job(
             ctx,
@@ -180,8 +180,8 @@ def get_image(ctx: Context, principal: Principal, name: str, image_id: UUID) -> 
         return _find_image(uow, find(uow, principal, name), image_id)
 
 
-def _find_image(uow: UnitOfWork, gallery: Gallery, image_id: UUID) -> Image:
-    image = uow.images.get(gallery.id, image_id)
+def _find_image(uow: UnitOfWork, gallery: Gallery, image_id: UUID, *, lock: bool = False) -> Image:
+    image = uow.images.get(gallery.id, image_id, lock=lock)
     if image is None:
         raise NotFoundError(f"Gallery `{gallery.name}` has no image {image_id}.")
     return image
@@ -208,7 +208,7 @@ class AttributesPatch:
 def patch_image(ctx: Context, principal: Principal, name: str, image_id: UUID, *, patch: AttributesPatch) -> Image:
     """Change attributes of an image; never embeds again."""
     with ctx.uow() as uow:
-        image = _find_image(uow, find(uow, principal, name), image_id)
+        image = _find_image(uow, find(uow, principal, name), image_id, lock=True)
         _check_version(image.version, patch.version)
         merged: Attributes = {**image.attributes, **patch.attributes}
         kept = {key: value for key, value in merged.items() if value is not None}
@@ -221,7 +221,7 @@ def delete_image(ctx: Context, principal: Principal, name: str, image_id: UUID, 
     """Delete an image and its vectors in one transaction."""
     with ctx.uow() as uow:
         gallery = find(uow, principal, name)
-        image = _find_image(uow, gallery, image_id)
+        image = _find_image(uow, gallery, image_id, lock=True)
         _check_version(image.version, version)
         for index in uow.indexes.live(gallery.id):
             uow.vectors.remove(index.id, [image.id])

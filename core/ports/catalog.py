@@ -16,8 +16,8 @@ class Galleries(Protocol):
         """Insert. ConflictError when the tenant already has that name."""
         ...
 
-    def get(self, tenant_id: UUID, name: str) -> Gallery | None:
-        """The gallery, unless it is missing or being deleted. `image_count` is filled."""
+    def get(self, tenant_id: UUID, name: str, *, lock: bool = False) -> Gallery | None:
+        """The gallery, unless missing or being deleted; with `lock`, its row locked until the transaction ends."""
         ...
 
     def by_id(self, gallery_id: UUID) -> Gallery | None:
@@ -58,8 +58,8 @@ class Written:
 class Images(Protocol):
     """Image rows. Writers pass rows in `external_id` order, so that concurrent batches cannot deadlock."""
 
-    def get(self, gallery_id: UUID, image_id: UUID) -> Image | None:
-        """One image."""
+    def get(self, gallery_id: UUID, image_id: UUID, *, lock: bool = False) -> Image | None:
+        """One image; with `lock`, its row locked until the transaction ends."""
         ...
 
     def find(self, gallery_id: UUID, external_id: str) -> Image | None:

@@ -108,7 +108,7 @@ class Judge(Protocol):
 
     @property
     def weight(self) -> float:
-        """Share w of the judge in the final order, w * P(Yes) + (1 - w) * coarse score, normalised within the shortlist."""
+        """Share w of the judge in the final order: w * P(Yes) + (1 - w) * normalised coarse score."""
         ...
 
     def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> Sequence[float]:

@@ -52,7 +52,7 @@ class SqlGalleries:
             raise _name_taken(gallery.name)
 
     def get(self, tenant_id: UUID, name: str, *, lock: bool = False) -> Gallery | None:
-        """The gallery, unless it is missing or being deleted; with `lock`, its row locked until the transaction ends."""
+        """The gallery, unless missing or being deleted; with `lock`, its row locked until the transaction ends."""
         if not storable(name):
             return None
         statement = _live(tenant_id).where(GalleryRow.name == name)

@@ -234,3 +234,16 @@ def test_ready_when_workers_take_from_every_queue(ctx: Context, app: APIFlask) -
         uow.workers.beat(WorkerBeat(name="w", queues=tuple(Queue), device="cpu", pid=1, host="h"))
         uow.commit()
     assert app.test_client().get("/readyz").status_code == 200
+
+
+def test_of_two_changes_with_the_same_tag_one_wins(call: Call) -> None:
+    call("POST", "/galleries", json={"name": "contested"})
+    tag = call("GET", "/galleries/contested").headers["ETag"]
+
+    def change(device: str) -> int:
+        answer = call("PATCH", "/galleries/contested", json={"device": device}, headers={"If-Match": tag})
+        return int(answer.status_code)
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(change, ["cpu", "gpu"] * 4))
+    assert statuses == [200] + [412] * 7

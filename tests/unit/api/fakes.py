@@ -71,7 +71,7 @@ class FakeGalleries:
             raise ConflictError("There is a gallery of that name already.")
         self.rows[gallery.tenant_id, gallery.name] = gallery
 
-    def get(self, tenant_id: UUID, name: str) -> Gallery | None:
+    def get(self, tenant_id: UUID, name: str, *, lock: bool = False) -> Gallery | None:  # noqa: ARG002
         found = self.rows.get((tenant_id, name))
         return None if found is None or found.deleting else found
 
@@ -96,7 +96,7 @@ class FakeIndexes:
 class FakeImages:
     rows: dict[UUID, Image] = field(default_factory=dict)
 
-    def get(self, gallery_id: UUID, image_id: UUID) -> Image | None:
+    def get(self, gallery_id: UUID, image_id: UUID, *, lock: bool = False) -> Image | None:  # noqa: ARG002
         found = self.rows.get(image_id)
         return found if found is not None and found.gallery_id == gallery_id else None
 
