@@ -1,13 +1,13 @@
 """Composition root of the API process: the only place in `api` that builds adapters."""
 
 from apiflask import APIFlask
-from storage.objects import S3ObjectStore
 
 from api.app import create_app
 from core import logs
 from core.context import Context, SystemClock
 from core.settings import Settings, load_settings
 from storage.engine import create_engine
+from storage.objects import S3ObjectStore
 from storage.uow import uow_factory
 from workers.dispatch import CeleryDoorbell
 
