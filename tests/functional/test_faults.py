@@ -99,3 +99,12 @@ def test_a_cancelled_import_stops_and_adds_up(service: Service, catalog: bytes) 
 @pytest.fixture
 def broker(service: Service) -> "redis.Redis":
     return redis.Redis.from_url(service.stack.settings.redis_url)
+
+
+def test_a_worker_that_is_asked_to_stop_hands_its_unit_back(service: Service, catalog: bytes) -> None:
+    gallery = service.gallery("orderly")
+    job_id = service.import_files(gallery, ("catalog.zip", catalog))
+    service.until(lambda: begun(service, job_id))
+    service.stack.supervisor.halt("worker-embed")
+    service.stack.supervisor.resume("worker-embed")
+    complete(service, gallery, job_id)
