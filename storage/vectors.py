@@ -10,7 +10,20 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import CursorResult, Row, Select, TableClause, Uuid, column, delete, func, select, table, text
+from sqlalchemy import (
+    CursorResult,
+    FromClause,
+    Row,
+    Select,
+    TableClause,
+    Uuid,
+    column,
+    delete,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.dialects.postgresql import BYTEA
 
 from core.filters import Filter
@@ -104,15 +117,22 @@ class SqlVectors:
         return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.image_id)))
 
     def _near(self, index_id: UUID, unit: Vector, limit: int, where: Filter | None) -> Sequence[Row[Any]]:
-        ef_search = min(max(self._ef_search, limit), _MAX_EF_SEARCH)
+        # With a filter the results lie deeper in the graph, where a narrow search misses more.
+        ef_search = min(max(self._ef_search * (1 if where is None else 2), limit), _MAX_EF_SEARCH)
         self._transaction.execute(_HNSW, {"ef_search": str(ef_search)})
         stored = _table(index_id)
         distance = negative_inner_product(stored.c.vector, unit).label("distance")
         if where is None:  # then the join may wait until the nearest are known
             first = select(stored.c.image_id, distance).order_by(distance).limit(limit).subquery()
-            return self._transaction.execute(_images(first, first.c.distance)).all()
-        statement = _images(stored, distance).where(_in_gallery(index_id), predicate(where))
-        return self._transaction.execute(statement.order_by(distance).limit(limit)).all()
+            return self._transaction.execute(_images(first)).all()
+        passing = _passing(index_id, where).subquery()
+        statement = (
+            select(passing.c.id, passing.c.external_id, distance)
+            .join_from(passing, stored, stored.c.image_id == passing.c.id)
+            .order_by(distance)
+            .limit(limit)
+        )
+        return self._transaction.execute(statement).all()
 
     def _nearest(self, index_id: UUID, unit: Vector, limit: int, where: Filter | None) -> Sequence[Row[Any]]:
         stored = _table(index_id)
@@ -120,11 +140,18 @@ class SqlVectors:
         distance = (negative_inner_product(stored.c.vector, unit) + 0).label("distance")
         if where is None:
             first = select(stored.c.image_id, distance).order_by(distance, stored.c.image_id).limit(limit).subquery()
-            rows = self._transaction.execute(_images(first, first.c.distance)).all()
+            rows = self._transaction.execute(_images(first)).all()
             if len(rows) == limit:
                 return rows
-        statement = _images(stored, distance).where(_in_gallery(index_id), predicate(where))
-        return self._transaction.execute(statement.order_by(distance, ImageRow.id).limit(limit)).all()
+        # The filter first, whatever the planner guesses about it: only what passes is compared.
+        passing = _passing(index_id, where).cte("passing").prefix_with("MATERIALIZED")
+        statement = (
+            select(passing.c.id, passing.c.external_id, distance)
+            .join_from(passing, stored, stored.c.image_id == passing.c.id)
+            .order_by(distance, passing.c.id)
+            .limit(limit)
+        )
+        return self._transaction.execute(statement).all()
 
     def mean(self, index_id: UUID, *, sample: int) -> tuple[Vector, int] | None:
         """Mean of up to `sample` vectors, drawn evenly, and how many it took; None when there is none."""
@@ -179,15 +206,14 @@ def _table(index_id: UUID) -> TableClause:
     return table(f"g_{index_id.hex}", column("image_id", Uuid), column("vector", HalfVector), schema=SCHEMA)
 
 
-def _images(found: Any, distance: Any) -> Select[Any]:
-    """Images join what was found, so that vectors of deleted ones never return."""
-    return (
-        select(ImageRow.id, ImageRow.external_id, distance)
-        .select_from(found)
-        .join(ImageRow, ImageRow.id == found.c.image_id)
+def _images(found: FromClause) -> Select[*tuple[Any, ...]]:
+    """What was found by vector, joined with the images, so that vectors of deleted ones never return."""
+    return select(ImageRow.id, ImageRow.external_id, found.c.distance).join_from(
+        found, ImageRow, ImageRow.id == found.c.image_id
     )
 
 
-def _in_gallery(index_id: UUID) -> Any:
-    """What the join implies already; said, it lets filters use the gallery's share of the images."""
-    return ImageRow.gallery_id == select(IndexRow.gallery_id).where(IndexRow.id == index_id).scalar_subquery()
+def _passing(index_id: UUID, where: Filter | None) -> Select[*tuple[Any, ...]]:
+    """Images of the generation's gallery that pass the filter."""
+    gallery_id = select(IndexRow.gallery_id).where(IndexRow.id == index_id).scalar_subquery()
+    return select(ImageRow.id, ImageRow.external_id).where(ImageRow.gallery_id == gallery_id, predicate(where))

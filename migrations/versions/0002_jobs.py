@@ -17,6 +17,7 @@ _NOW = sa.text("now()")
 _TIMESTAMP = sa.DateTime(timezone=True)
 _JSON = postgresql.JSONB()
 _TEXTS = postgresql.ARRAY(sa.Text())
+_COUNTERS = ("created", "updated", "unchanged", "deleted", "failed", "canceled")
 _TABLES = ("jobs", "job_items", "query_candidates", "work_units", "workers")
 
 
@@ -47,12 +48,7 @@ def _jobs() -> None:
         sa.Column("gallery_name", sa.Text(), nullable=True),
         sa.Column("params", _JSON, nullable=False),
         sa.Column("total", sa.Integer(), nullable=True),
-        sa.Column("created", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("updated", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("unchanged", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("deleted", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("failed", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("canceled", sa.Integer(), server_default="0", nullable=False),
+        *(sa.Column(name, sa.Integer(), server_default="0", nullable=False) for name in _COUNTERS),
         sa.Column("result", postgresql.JSONB(none_as_null=True), nullable=True),
         sa.Column("error", postgresql.JSONB(none_as_null=True), nullable=True),
         sa.Column("warnings", _TEXTS, server_default="{}", nullable=False),

@@ -8,10 +8,8 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from cli.local.services import RunningServices
-from core.errors import InvalidInputError, UnavailableError
-from core.settings import Settings
+from core.errors import UnavailableError
 from storage import migrate
-from storage.engine import create_engine as create_pool
 from storage.tables import Base
 
 pytestmark = pytest.mark.integration
@@ -115,9 +113,3 @@ def test_without_pgvector_the_upgrade_says_what_to_do(empty: str, server: Connec
 def test_an_absent_server_is_unavailable() -> None:
     with pytest.raises(UnavailableError):
         migrate.upgrade("postgresql://setr:setr@127.0.0.1:1/setr")
-
-
-@pytest.mark.parametrize("url", ["", "sqlite://", "not a url"])
-def test_a_url_of_something_else_is_refused(url: str) -> None:
-    with pytest.raises(InvalidInputError, match="SETR_DATABASE_URL"):
-        create_pool(Settings(database_url=url))
