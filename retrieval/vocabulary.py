@@ -73,17 +73,18 @@ SCENES: tuple[str, ...] = (
     "in front of bookshelves", "shop", "shop window", "restaurant", "bar", "gym", "classroom", "hallway", "staircase",
     "garage", "warehouse", "museum",
     # backdrops and surfaces
-    "plain backdrop", "white background", "black background", "grey background", "gradient background",
+    "plain backdrop", "gradient background",
     "brick wall", "concrete wall", "tiles", "wooden floor", "grass", "sand", "carpet on the floor", "on a table",
     "on a shelf", "on a hanger", "flat lay",
     # time, weather and light
-    "night", "at night", "night lights", "sunset", "sunrise", "sunlight", "fog", "rain", "clouds", "blue sky", "shadow",
+    "night", "at night", "night lights", "sunset", "sunrise", "sunlight", "fog", "rain", "clouds", "sky", "shadow",
     "flash light", "backlight", "blurred background",
     # people and their poses
     "worn by a woman", "worn by a man", "worn by a child", "held in a hand", "on a mannequin", "people", "face",
     "crowd",
     # how the picture was made
-    "close-up photo", "photo from above", "side view", "black and white photo", "drawing", "painting", "collage",
+    "close-up photo", "top view", "side view", "monochrome photo", "drawing", "painting", "collage",
     "screenshot", "watermark",
 )  # fmt: skip
-"""What shoppers do not mean: places, backdrops, light, poses, kinds of picture. Dropped from a reference."""
+"""What shoppers do not mean: places, backdrops, light, poses, kinds of picture. Dropped from a reference. No term has a
+colour in it, lest it take the product's colour along."""

@@ -1,8 +1,9 @@
 """The intersection: the text, plus the part of the reference that is about the product and that the text leaves alone.
 
 An independent reconstruction of SETR's stage 1 (arXiv 2509.26012), whose internals are not public. The reference is
-taken apart into the catalog's own words and scenery (non-negative and sparse, as in SpLiCE, arXiv 2402.10376). Scenery,
-words that the text replaces, and all that no word names are dropped; the words that stay are added to the text.
+taken apart into the catalog's own words and scenery (non-negative and sparse, as in SpLiCE, arXiv 2402.10376). Scenery
+and words that the text replaces are dropped; the words that stay are added to the text, and, with less weight, what no
+word names.
 """
 
 from collections.abc import Mapping
@@ -18,12 +19,16 @@ from retrieval.strategies.centring import Centre
 from retrieval.strategies.linear import inner_product, unit
 from retrieval.vocabulary import ASPECT_OF
 
-KEPT_WEIGHT = 1.5
+KEPT_WEIGHT = 1.0
 """gamma of text + gamma * kept, both unit vectors."""
-REFERENCE_SPARSITY = 0.03
+REMAINDER_WEIGHT = 0.5
+"""Weight of what no word names (shape, style) beside the words that stay, both unit vectors."""
+REFERENCE_SPARSITY = 0.06
 TEXT_SPARSITY = 0.1
-NAMED_FROM = 0.35
+NAMED_FROM = 0.5
 """A text names the concepts that weigh at least this much of its heaviest one."""
+KNOWN_FROM = 0.5
+"""Scenes nearer to the mean scene than this much of the farthest one are words that the encoder cannot tell apart."""
 MAX_TERMS = 8
 """Terms that an explanation lists at most, kept and dropped each."""
 LISTED_FROM = 0.15
@@ -44,10 +49,12 @@ class _Vocabulary:
     @staticmethod
     def of(concepts: Concepts, centre: Centre, attributes: Mapping[str, str]) -> "_Vocabulary":
         """The catalog's attributes count first; the general vocabulary's aspects help where it has none for a word."""
+        product = np.array([kind is ConceptKind.PRODUCT for kind in concepts.kinds])
+        known = product | _told_apart(concepts.vectors, ~product)
         return _Vocabulary(
             terms=concepts.terms,
-            directions=centre.words(concepts.vectors),
-            product=np.array([kind is ConceptKind.PRODUCT for kind in concepts.kinds]),
+            directions=np.where(known[:, None], centre.words(concepts.vectors), np.float32(0)),
+            product=product,
             attributes=tuple(attributes.get(term) or ASPECT_OF.get(term) for term in concepts.terms),
         )
 
@@ -93,6 +100,15 @@ def intersection(query: CompositionInput) -> Composition:
     return Composition(probes=unit(np.stack([composed, text, kept])), score=score, explanation=explanation)
 
 
+def _told_apart(vectors: Vectors, scenes: _Mask) -> _Mask:
+    """Which scenes stand out from the mean scene: to a small encoder, all words that it never met are one."""
+    distances = np.zeros(len(vectors), np.float32)
+    if scenes.any():
+        distances[scenes] = np.linalg.norm(vectors[scenes] - vectors[scenes].mean(axis=0), axis=1)
+    told_apart: _Mask = scenes & (distances >= KNOWN_FROM * distances.max(initial=0.0))
+    return told_apart
+
+
 def _take_apart(reference: Vector, text: Vector, vocabulary: _Vocabulary) -> _Parts:
     # Scenes take part, so that what they explain is not put down to some product word instead.
     seen = decompose(reference, vocabulary.directions, sparsity=REFERENCE_SPARSITY)
@@ -115,12 +131,11 @@ def _wanted(text: Vector, parts: _Parts, vocabulary: _Vocabulary) -> Vector:
 
 
 def _kept(reference: Vector, parts: _Parts, vocabulary: _Vocabulary) -> Vector:
-    """Direction of the product words that stay; where none was seen, of the reference without what goes."""
+    """Direction of the product words that stay, and of what is left when all that goes is taken away."""
     stays = vocabulary.product & ~parts.replaced
-    kept = _weighted(parts.reference, stays, vocabulary)
-    if not kept.any():
-        kept = reference - _weighted(parts.reference, ~stays, vocabulary)
-    return unit(kept)
+    words = unit(_weighted(parts.reference, stays, vocabulary))
+    remainder = unit(reference - _weighted(parts.reference, ~stays, vocabulary))
+    return unit(words + REMAINDER_WEIGHT * remainder)
 
 
 def _weighted(weights: Vector, chosen: _Mask, vocabulary: _Vocabulary) -> Vector:

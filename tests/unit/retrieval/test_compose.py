@@ -172,6 +172,18 @@ def test_a_reference_without_any_known_product_loses_its_scene() -> None:
     assert np.isfinite(composition.score(GALLERY.vectors)).all()
 
 
+def test_scene_words_that_the_encoder_never_met_explain_nothing() -> None:
+    """It gives them all one vector, here by chance that of the studio which the picture shows."""
+    strangers = tuple(f"strange place {i}" for i in range(30))
+    concepts = Concepts(
+        terms=(*CONCEPTS.terms, *strangers),
+        kinds=(*CONCEPTS.kinds, *[ConceptKind.SCENE] * len(strangers)),
+        vectors=np.concatenate([CONCEPTS.vectors, np.tile(text("studio"), (len(strangers), 1))]),
+    )
+    studio = replace(query("dress", "red", "tweed", "studio", words=("blue",)), concepts=concepts)
+    assert not set(strangers) & dict(COMPOSER.compose("intersection", studio).explanation.dropped).keys()
+
+
 @pytest.mark.parametrize("strategy", ["sum", "intersection"])
 def test_one_modality_makes_it_a_plain_search(strategy: str) -> None:
     for name, alone in {
