@@ -104,11 +104,11 @@ class _Search:
         """Encode, compose and search."""
         del start, stop
         began_s = time.perf_counter()
-        space = self._handler.spaces.get(self._index, self._encoder)
+        space = self._handler.spaces.get(self._gallery, self._index, self._encoder)
         reference = self._reference()
         composition = self._compose(space, reference)
         encoded_s = time.perf_counter()
-        candidates = self._candidates(space, composition, reference)
+        candidates = self._candidates(composition, reference)
         timings = {"encode": _ms(encoded_s - began_s), "search": _ms(time.perf_counter() - encoded_s)}
         return _CoarseResult(self._ctx, self._job, candidates, self._result(composition, timings), self._warnings())
 
@@ -156,19 +156,18 @@ class _Search:
             negative_text=vectors.get(self._params.negative_text or ""),
             mean=space.mean,
             concepts=space.concepts,
+            attributes=space.attributes,
         )
         return self._handler.composer.compose(self._params.strategy, query)
 
-    def _candidates(self, space: Space, composition: Composition, reference: _Reference) -> tuple[Candidate, ...]:
-        if not space.count:
-            return ()
+    def _candidates(self, composition: Composition, reference: _Reference) -> tuple[Candidate, ...]:
         wanted = max(self._params.top_k, self._params.rerank.depth if self._params.rerank else 0) + 1
         where = parse_filter(self._params.filter) if self._params.filter else None
-        exact = space.count <= self._ctx.settings.exact_search_below
+        exact = self._gallery.image_count <= self._ctx.settings.exact_search_below
         with self._ctx.uow() as uow:
             pool = self._pool(uow, composition, where, limit=max(MIN_POOL, 4 * wanted), exact=exact)
-            ids = list(pool)
-            stored = uow.vectors.fetch(self._index.id, ids)
+            stored = uow.vectors.fetch(self._index.id, list(pool))
+            ids = [image_id for image_id in pool if image_id in stored]  # one may have been deleted meanwhile
             scores = composition.score(np.stack([stored[i] for i in ids])) if ids else np.zeros(0)
             order = sorted(range(len(ids)), key=lambda i: (-float(scores[i]), ids[i]))[: wanted + 1]
             hidden = self._hidden(uow, [ids[i] for i in order], reference)

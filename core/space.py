@@ -1,60 +1,73 @@
-"""What a query needs to know of a generation besides its vectors: how many there are, their mean, and the concepts."""
+"""What a query needs to know of a generation besides its vectors: their mean, and the concepts."""
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
 
 from core.context import Context
-from core.models import ConceptKind, Concepts, Index, Vector
+from core.models import ConceptKind, Concepts, Gallery, Index, Vector
 from core.ports import Composer, Encoder, UnitOfWork
 
 MEAN_SAMPLE = 10_000
 CONCEPT_MAX_WORDS = 3
 CONCEPTS_PER_ATTRIBUTE = 500
 REFRESH_AFTER_S = 60.0
+READ_SHARE = 0.02
+"""Reading a large gallery's words takes long, so it is done less often: at most this share of the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Facts of one generation. `mean` [d] is None for an empty one."""
+    """Facts of one generation. `mean` [d] is None for an empty one; `attributes` says whose value a term is."""
 
-    count: int
     mean: Vector | None
     concepts: Concepts
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    space: Space
+    good_until_s: float
 
 
 class Spaces:
-    """Spaces of recently queried generations, reread once a minute."""
+    """Spaces of recently queried generations, reread about once a minute."""
 
     def __init__(self, ctx: Context, composer: Composer) -> None:
         self._ctx = ctx
         self._composer = composer
         self._lock = threading.Lock()
-        self._known: dict[UUID, tuple[float, Space]] = {}
+        self._known: dict[UUID, _Known] = {}
 
-    def get(self, index: Index, encoder: Encoder) -> Space:
-        """The generation's space, at most a minute old; an empty one is never remembered."""
+    def get(self, gallery: Gallery, index: Index, encoder: Encoder) -> Space:
+        """The generation's space; that of an empty gallery is never remembered."""
         with self._lock:
-            read_at_s, space = self._known.get(index.id, (0.0, None))
-            if space is None or time.monotonic() - read_at_s > REFRESH_AFTER_S:
-                space = self._read(index, encoder)
-                if space.count:
-                    self._known[index.id] = (time.monotonic(), space)
+            known = self._known.get(index.id)
+            if known is not None and time.monotonic() < known.good_until_s:
+                return known.space
+            began_s = time.monotonic()
+            space = self._read(gallery, index, encoder)
+            ended_s = time.monotonic()
+            if space.mean is not None:
+                good_for_s = max(REFRESH_AFTER_S, (ended_s - began_s) / READ_SHARE)
+                self._known[index.id] = _Known(space, ended_s + good_for_s)
             return space
 
-    def _read(self, index: Index, encoder: Encoder) -> Space:
+    def _read(self, gallery: Gallery, index: Index, encoder: Encoder) -> Space:
         with self._ctx.uow() as uow:
-            count = uow.vectors.count(index.id)
-            mean = _mean(uow, index, count)
-            concepts = self._concepts(uow, index, encoder)
+            mean = _mean(uow, index, gallery.image_count)
+            by_attribute = uow.images.terms(gallery.id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE)
+            attributes = _words(by_attribute)
+            concepts = self._concepts(uow, self._vocabulary(attributes), index, encoder)
             uow.commit()
-        return Space(count=count, mean=mean, concepts=concepts)
+        return Space(mean=mean, concepts=concepts, attributes=attributes)
 
-    def _concepts(self, uow: UnitOfWork, index: Index, encoder: Encoder) -> Concepts:
-        wanted = self._vocabulary(uow, index.gallery_id)
+    def _concepts(self, uow: UnitOfWork, wanted: Mapping[str, ConceptKind], index: Index, encoder: Encoder) -> Concepts:
         stored = uow.concepts.load(index.id)
         if stored is not None and (stored.terms, stored.kinds) == (tuple(wanted), tuple(wanted.values())):
             return stored
@@ -69,14 +82,22 @@ class Spaces:
         uow.concepts.replace(index.id, concepts)
         return concepts
 
-    def _vocabulary(self, uow: UnitOfWork, gallery_id: UUID) -> dict[str, ConceptKind]:
+    def _vocabulary(self, attributes: Mapping[str, str]) -> dict[str, ConceptKind]:
         """The catalog's own attribute words, or a general vocabulary when it has none; scenes as contrast."""
         general = self._composer.general_vocabulary()
-        by_attribute = uow.images.terms(gallery_id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE)
-        own = sorted({term.lower() for terms in by_attribute.values() for term in terms})
-        products = own or general[ConceptKind.PRODUCT]
+        products = sorted(attributes) or general[ConceptKind.PRODUCT]
         scenes = dict.fromkeys(general[ConceptKind.SCENE], ConceptKind.SCENE)
         return scenes | dict.fromkeys(products, ConceptKind.PRODUCT)
+
+
+def _words(by_attribute: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Attribute of each term that is a word: prices, sizes in digits and article numbers mean nothing to an encoder."""
+    return {
+        term.lower(): name
+        for name, terms in by_attribute.items()
+        for term in terms
+        if any(letter.isalpha() for letter in term)
+    }
 
 
 def _mean(uow: UnitOfWork, index: Index, count: int) -> Vector | None:

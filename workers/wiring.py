@@ -19,6 +19,7 @@ from storage.uow import uow_factory
 from workers.dispatch import CeleryDoorbell
 
 EMBED_QUEUES = frozenset({Queue.EMBED, Queue.EMBED_GPU})
+COMPUTE_QUEUES = EMBED_QUEUES | {Queue.QUERY, Queue.RERANK}
 
 
 def build_context(settings: Settings) -> Context:
@@ -46,6 +47,10 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
         handlers[UnitKind.FETCH] = FetchHandler(ctx)
     if Queue.MAINTENANCE in wanted:
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
+    if wanted & COMPUTE_QUEUES:
+        from retrieval.devices import limit_threads
+
+        limit_threads(ctx.settings)
     if wanted & EMBED_QUEUES or Queue.QUERY in wanted:
         handlers |= _encoding_handlers(ctx, wanted)
     if Queue.RERANK in wanted:
