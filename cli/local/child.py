@@ -16,7 +16,8 @@ class Child:
 
     `env` is the child's whole environment: nothing is inherited. `ready` is asked repeatedly, must answer within about
     a second, and returns False until the child serves. `user` (a name; only root may set it) is whom the child runs as.
-    `stop_signal` asks for an orderly end, which may take `stop_grace_s` seconds before SIGKILL follows.
+    `stop_signal` asks for an orderly end, which may take `stop_grace_s` seconds before SIGKILL follows. Neighbours of
+    the same `group` do not need each other: they are asked to stop together.
     `orphan_signal` is what the kernel sends when the supervisor itself is gone; it must end the child without fail.
     """
 
@@ -28,5 +29,6 @@ class Child:
     ready_timeout_s: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace_s: float = 20.0
+    group: str = ""
     orphan_signal: signal.Signals = signal.SIGKILL
     user: str | None = None

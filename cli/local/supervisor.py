@@ -1,5 +1,6 @@
 """Keeps children alive: starts them in order, restarts the dead, stops them in reverse order."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -141,19 +142,36 @@ class Supervisor:
     def stop(self) -> None:
         """Stop all children, the last first; those that outlast their grace are killed. Harmless to repeat."""
         while self._slots:
-            name = next(reversed(self._slots))
-            self.halt(name)
-            del self._slots[name]
+            names = self._last_group()
+            for name in names:
+                self._ask_to_stop(self._slots[name])
+            for name in names:
+                self._wait_stopped(self._slots[name])
+                del self._slots[name]
 
     def halt(self, name: str) -> None:
         """Stop one child in an orderly way and keep it stopped until `resume`."""
-        slot = self._slots[name]
+        self._ask_to_stop(self._slots[name])
+        self._wait_stopped(self._slots[name])
+
+    def _last_group(self) -> list[str]:
+        """The last child, and those before it as long as they share its group."""
+        backwards = list(reversed(self._slots))
+        group = self._slots[backwards[0]].child.group
+        if not group:
+            return backwards[:1]
+        return list(itertools.takewhile(lambda name: self._slots[name].child.group == group, backwards))
+
+    def _ask_to_stop(self, slot: _Slot) -> None:
         slot.restart_at = None
+        if slot.process is not None:
+            os.kill(slot.process.pid, slot.child.stop_signal)
+
+    def _wait_stopped(self, slot: _Slot) -> None:
         if slot.process is None:
             return
-        os.kill(slot.process.pid, slot.child.stop_signal)
         if not _wait_exit(slot.process, slot.child.stop_grace_s):
-            self._report(f"{name} did not stop within {slot.child.stop_grace_s:g} s and is killed.")
+            self._report(f"{slot.child.name} did not stop within {slot.child.stop_grace_s:g} s and is killed.")
         _reap(slot.process)
         slot.process = None
 

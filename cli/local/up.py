@@ -26,6 +26,7 @@ from storage.uow import brief_uow_factory
 CLIENT_FILE = "client.json"
 READY_TIMEOUT_S = 180.0
 TENANT = "default"
+WORKERS = "workers"
 WORKER_QUEUES = ("ingest", "embed", "query", "rerank", "maintenance", "reconcile")
 GPU_QUEUES = {"embed": "embed,embed.gpu"}
 
@@ -98,10 +99,11 @@ def _processes(settings: Settings) -> list[Child]:
             name=f"worker-{queues}",
             argv=(sys.executable, "-m", "workers.main", "--queues", GPU_QUEUES.get(queues, queues) if gpu else queues),
             env=env,
+            group=WORKERS,
         )
         for queues in WORKER_QUEUES
     ]
-    beat = Child(name="beat", argv=(sys.executable, "-m", "workers.beat"), env=env)
+    beat = Child(name="beat", argv=(sys.executable, "-m", "workers.beat"), env=env, group=WORKERS)
     url = f"http://{settings.api_host}:{settings.api_port}/healthz"
     api = Child(
         name="api",

@@ -59,6 +59,37 @@ def test_each_child_starts_once_the_one_before_is_ready(
         assert (tmp_path / "seen").read_text() == "True"
 
 
+# Ends only once its neighbour was asked to stop as well.
+WAITS_FOR_A_NEIGHBOUR = """
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path("{name}.asked").touch()
+    while not pathlib.Path("{neighbour}.asked").exists():
+        time.sleep(0.01)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+pathlib.Path("{name}.ready").touch()
+signal.pause()
+"""
+
+
+def test_neighbours_of_a_group_are_asked_to_stop_together(
+    tmp_path: Path, make_child: MakeChild, supervise: Callable[..., Supervisor], reports: list[str]
+) -> None:
+    children = [
+        replace(
+            make_child(name, WAITS_FOR_A_NEIGHBOUR.format(name=name, neighbour=neighbour)),
+            ready=(tmp_path / f"{name}.ready").exists,
+            group="workers",
+        )
+        for name, neighbour in (("a", "b"), ("b", "a"))
+    ]
+    with supervise(*children):
+        pass
+    assert (tmp_path / "a.asked").exists()
+    assert reports == []
+
+
 def test_children_stop_in_reverse_order(
     tmp_path: Path, make_child: MakeChild, supervise: Callable[..., Supervisor]
 ) -> None:
