@@ -38,7 +38,7 @@ class _Camera:
 
 def draw(shot: Shot, size_px: int) -> Image.Image:
     """The photo as a square RGB image of `size_px`; readable from 64 px on."""
-    rng = np.random.default_rng([shot.seed, 20_240_601])
+    rng = _generator(shot)
     camera = _camera(shot.product, rng)
     scene = np.asarray(draw_scene(shot.scene, rng, size_px), dtype=np.float32)
     parts = shape_of(shot.product.category, shot.product.detail)
@@ -55,11 +55,22 @@ def draw(shot: Shot, size_px: int) -> Image.Image:
     return _develop(canvas, rng)
 
 
+def product_mask(shot: Shot, size_px: int) -> Floats:
+    """Where the product is in `draw(shot, size_px)`: float32 [size_px, size_px], 1 where it covers the pixel."""
+    camera = _camera(shot.product, _generator(shot))
+    parts = shape_of(shot.product.category, shot.product.detail)
+    return np.maximum(_coverage(parts, "body", camera, size_px), _coverage(parts, "back", camera, size_px))
+
+
 def encode_jpeg(image: Image.Image, *, quality: int = 88) -> bytes:
     """JPEG bytes of an RGB image, the same on every run with the same Pillow."""
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def _generator(shot: Shot) -> np.random.Generator:
+    return np.random.default_rng([shot.seed, 20_240_601])
 
 
 def _camera(product: Product, rng: np.random.Generator) -> _Camera:

@@ -1,0 +1,1 @@
+"""Seeded training scripts: the demo encoder and the demo judge."""
