@@ -64,11 +64,17 @@ def write_demo_encoder(models_dir: Path, weights: dict[str, torch.Tensor]) -> Pa
     return folder
 
 
-def write_demo_reranker(models_dir: Path, *, words: tuple[str, ...] = WORDS) -> Path:
-    """Write `models_dir/demo-reranker` (base and LoRA adapter) with random weights; returns the folder."""
+def write_demo_reranker(models_dir: Path, *, words: tuple[str, ...] = WORDS, spread: float = 1.0) -> Path:
+    """Write `models_dir/demo-reranker` (base and LoRA adapter) with random weights; returns the folder.
+
+    `spread` stretches the matrices: larger ones make sharper attention and scores further apart.
+    """
     folder = models_dir / "demo-reranker"
     torch.manual_seed(0)
     model = LlavaForConditionalGeneration(_llava_config(len(words)))
+    with torch.no_grad():
+        for matrix in (weight for weight in model.parameters() if weight.ndim > 1):
+            matrix.mul_(spread)
     model.save_pretrained(folder / "base")
     _processor(words).save_pretrained(folder / "base")
     adapter = LoraConfig(

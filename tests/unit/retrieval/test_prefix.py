@@ -1,0 +1,95 @@
+"""A shared prefix must not change a score: each family against the plain forward pass, pictures of all shapes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from core.settings import Settings
+from retrieval.multimodal import MAX_IMAGE_TOKENS, load_processor
+from retrieval.prefix import PREFIX_FAMILIES
+from retrieval.rerank import HuggingFaceJudge, build_judge
+from tests.unit.retrieval.tiny import write_demo_reranker
+from tests.unit.retrieval.tiny_qwen import write_qwen2_5_vl, write_qwen3_vl
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "llava": lambda folder: write_demo_reranker(folder, spread=6.0) / "base",
+    "qwen2_5_vl": write_qwen2_5_vl,
+    "qwen3_vl": write_qwen3_vl,
+}
+SIZES = ((60, 90), (200, 64), (130, 130), (30, 30), (64, 220))
+
+
+def picture(number: int) -> Image.Image:
+    """Noise, so that no two patches are alike."""
+    width, height = SIZES[number % len(SIZES)]
+    generator = torch.Generator().manual_seed(number)
+    pixels = torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+REFERENCE, CANDIDATES = picture(1), [picture(number) for number in range(2, 9)]
+
+
+@pytest.fixture(scope="module", params=sorted(PREFIX_FAMILIES))
+def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., HuggingFaceJudge]:
+    """Judges of a family, saved and loaded as real ones."""
+    folder = WRITERS[request.param](tmp_path_factory.mktemp(request.param))
+
+    def build(*, batch: int = 3, share_prefix: bool = True) -> HuggingFaceJudge:
+        return build_judge(Settings(reranker=f"hf:{folder}", rerank_batch=batch), share_prefix=share_prefix)
+
+    return build
+
+
+def test_scores_are_those_of_the_plain_forward_pass(judge: Callable[..., HuggingFaceJudge]) -> None:
+    plain = judge(share_prefix=False).score(REFERENCE, "red with blue", CANDIDATES)
+    shared = judge().score(REFERENCE, "red with blue", CANDIDATES)
+    assert len({round(score, 4) for score in plain}) == len(CANDIDATES)
+    assert shared == pytest.approx(plain, abs=2e-5)
+
+
+def test_reference_and_text_count_and_the_batch_does_not(judge: Callable[..., HuggingFaceJudge]) -> None:
+    shared = judge()
+    scores = shared.score(REFERENCE, "red", CANDIDATES)
+    assert shared.score(picture(0), "red", CANDIDATES) != pytest.approx(scores, abs=1e-3)
+    assert shared.score(REFERENCE, "blue and blue", CANDIDATES) != pytest.approx(scores, abs=1e-3)
+    assert shared.score(REFERENCE, "red", CANDIDATES) == scores
+    assert judge(batch=1).score(REFERENCE, "red", CANDIDATES) == pytest.approx(scores, abs=2e-5)
+
+
+def test_the_reference_is_looked_at_once(judge: Callable[..., HuggingFaceJudge]) -> None:
+    shared = judge()
+    looked_at: list[object] = []
+    pictures = shared._model.processor.image_processor
+    original = type(pictures).preprocess
+
+    def counting(images: object, **options: object) -> object:
+        looked_at.append(images)
+        return original(pictures, images, **options)
+
+    pictures.preprocess = counting
+    shared.score(REFERENCE, "red", CANDIDATES)
+    assert sum(str(images).count("PIL.Image.Image") for images in looked_at) == 1 + len(CANDIDATES)
+
+
+def test_other_families_run_each_prompt_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(reranker=f"hf:{WRITERS['llava'](tmp_path)}")
+    monkeypatch.setattr("retrieval.rerank.PREFIX_FAMILIES", {})
+    expected = build_judge(settings, share_prefix=False).score(REFERENCE, "red", CANDIDATES)
+    assert build_judge(settings).score(REFERENCE, "red", CANDIDATES) == expected
+
+
+@pytest.mark.parametrize("writer", [write_qwen2_5_vl, write_qwen3_vl])
+def test_large_pictures_take_a_bounded_number_of_tokens(writer: Callable[[Path], Path], tmp_path: Path) -> None:
+    processor = load_processor(str(writer(tmp_path)), role="judge")
+    inputs = processor(text=[processor.image_token], images=[[Image.new("RGB", (3000, 2000))]], return_tensors="pt")
+    assert MAX_IMAGE_TOKENS * 0.8 < inputs["input_ids"].shape[1] <= MAX_IMAGE_TOKENS
+
+
+def test_slim_pictures_are_judged_like_any(judge: Callable[..., HuggingFaceJudge]) -> None:
+    slim = [Image.new("RGB", size, "red") for size in ((700, 2), (2, 700))]
+    plain = judge(share_prefix=False).score(slim[0], "red", slim)
+    assert judge().score(slim[0], "red", slim) == pytest.approx(plain, abs=2e-5)
