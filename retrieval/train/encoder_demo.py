@@ -127,13 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and drawn pictures")
-    parser.add_argument("--tower-steps", type=int, default=recipe.tower.steps)
+    parser.add_argument("--tower-rounds", type=int, nargs="+", default=recipe.tower.rounds)
     parser.add_argument("--alignment-steps", type=int, default=recipe.alignment.steps)
     parser.add_argument("--threads", type=int, default=None, help="torch threads")
     options = parser.parse_args(arguments)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    tower = replace(recipe.tower, steps=options.tower_steps)
+    tower = replace(recipe.tower, rounds=tuple(options.tower_rounds))
     alignment = replace(recipe.alignment, steps=options.alignment_steps)
     train_encoder(replace(recipe, tower=tower, alignment=alignment), out=options.out, work=options.work)
 

@@ -23,7 +23,7 @@ from retrieval.train.judge_tasks import PictureIndex, TaskWriter
 from retrieval.train.pictures import Pictures, render
 from retrieval.train.tower import normalised
 
-_SHORTLIST = 20
+_SHORTLIST = 50
 _TEXT_WEIGHT = 0.5
 _GRID = np.round(np.arange(0.0, 1.0001, 0.05), 2)
 
@@ -53,11 +53,9 @@ def calibrate(folder: Path, *, encoder: Path, cache: Path) -> dict[str, Any]:
     """Fit temperature, bias and weight on the dev split, write them beside the adapter, return what test shows."""
     reader = LoadedEncoder(encoder)
     dev, test = (shortlists(reader, split, cache=cache) for split in (Split.DEV, Split.TEST))
-    base: Any = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
-    tokenizer = AutoProcessor.from_pretrained(folder / "base").tokenizer  # type: ignore[no-untyped-call]
-    alone = judge_shortlists(base.eval(), tokenizer, test)
-    adapted: Any = PeftModel.from_pretrained(base, str(folder / "lora")).eval().merge_and_unload()
-    tuned, judged = (judge_shortlists(adapted, tokenizer, lists) for lists in (dev, test))
+    alone = judge_shortlists(*load_judge(folder, adapter=False), test)
+    judge = load_judge(folder)
+    tuned, judged = judge_shortlists(*judge, dev), judge_shortlists(*judge, test)
     temperature, bias = fit_sigmoid(tuned.margins, tuned.right)
     weight = float(max(_GRID, key=lambda share: (_mean_reciprocal_rank(tuned, temperature, bias, share), -share)))
     calibration = {"temperature": temperature, "bias": bias, "weight": weight}
@@ -107,25 +105,49 @@ def shortlists(reader: LoadedEncoder, split: Split, *, cache: Path) -> Shortlist
     return Shortlists(gallery, queries, pictures, best, coarse, best == targets[:, None])
 
 
-@torch.inference_mode()
 def judge_shortlists(judge: Any, tokenizer: Any, lists: Shortlists) -> Judged:
-    """The judge's margin for every shortlisted candidate, in float32."""
-    features = patch_features(judge, normalised(lists.pictures))
-    writer = TaskWriter(tokenizer, PictureIndex([item.shot for item in lists.gallery]), image_tokens=features.shape[1])
-    yes, no = token_ids(tokenizer, *ANSWERS)
+    """The judge's margin for every shortlisted candidate."""
+    index = PictureIndex([item.shot for item in lists.gallery])
     references, _ = places(lists.gallery, lists.queries)
-    rows = []
-    for query, reference, candidates in zip(lists.queries, references, lists.candidates, strict=True):
-        examples = [writer.judgement(query.text, int(reference), int(candidate)) for candidate in candidates]
+    pairs = [
+        (query.text, int(reference), int(candidate))
+        for query, reference, candidates in zip(lists.queries, references, lists.candidates, strict=True)
+        for candidate in candidates
+    ]
+    found = margins(judge, tokenizer, index, lists.pictures, pairs)
+    return Judged(lists.coarse, found.reshape(lists.candidates.shape), lists.right)
+
+
+def load_judge(folder: Path, *, adapter: bool = True) -> tuple[Any, Any]:
+    """Judge (float32, the adapter merged in, or the base alone) and tokenizer of a `demo-reranker` folder."""
+    base: Any = AutoModelForImageTextToText.from_pretrained(folder / "base", dtype=torch.float32)
+    tokenizer = AutoProcessor.from_pretrained(folder / "base").tokenizer  # type: ignore[no-untyped-call]
+    if adapter:
+        base = PeftModel.from_pretrained(base, str(folder / "lora")).merge_and_unload()
+    return base.eval(), tokenizer
+
+
+@torch.no_grad()
+def margins(
+    judge: Any, tokenizer: Any, index: PictureIndex, pictures: Pictures, pairs: Sequence[tuple[str, int, int]]
+) -> Vectors:
+    """z_yes - z_no for (text, reference, candidate) triples of pictures of the index: float32 [triples]."""
+    features = patch_features(judge, normalised(pictures))
+    writer = TaskWriter(tokenizer, index, image_tokens=features.shape[1])
+    yes, no = token_ids(tokenizer, *ANSWERS)
+    found = []
+    # Neighbours share their text, hence their length: no padding as long as a batch is one query's.
+    for start in range(0, len(pairs), _SHORTLIST):
+        examples = [writer.judgement(*pair) for pair in pairs[start : start + _SHORTLIST]]
         ids = torch.tensor([example.ids[: example.answer] for example in examples])
         numbers = torch.tensor([number for example in examples for number in example.pictures])
+        shown = judge.model.multi_modal_projector(features[numbers]).flatten(0, 1)
         embedded = judge.get_input_embeddings()(ids)
-        pictures = judge.model.multi_modal_projector(features[numbers])
-        embedded = embedded.masked_scatter((ids == judge.config.image_token_id)[..., None], pictures.flatten(0, 1))
+        embedded = embedded.masked_scatter((ids == judge.config.image_token_id)[..., None], shown)
         last = judge.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state[:, -1]
         logits = judge.lm_head(last)
-        rows.append((logits[:, yes] - logits[:, no]).numpy())
-    return Judged(lists.coarse, np.stack(rows).astype(np.float32), lists.right)
+        found.append((logits[:, yes] - logits[:, no]).numpy())
+    return np.concatenate(found).astype(np.float32)
 
 
 def _fused(judged: Judged, temperature: float, bias: float, weight: float) -> Vectors:

@@ -26,15 +26,28 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class TowerRecipe:
-    """What decides the tower's weights, besides its shape and the pictures."""
+    """What decides the tower's weights, besides its shape and the pictures; each round warms up and cools down."""
 
-    steps: int = 2_300
+    rounds: tuple[int, ...] = (2_300, 700)
     batch: int = 64
     learning_rate: float = 8e-4
     weight_decay: float = 0.05
     warmup: int = 150
     checkpoint_every: int = 100
     seed: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Steps of all rounds."""
+        return sum(self.rounds)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted over all rounds."""
+        for steps in self.rounds:
+            if step < steps:
+                return trapezoid(step, steps=steps, warmup=self.warmup) * self.learning_rate
+            step -= steps
+        raise ValueError(f"the rounds {self.rounds} end before that step")
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ def train_tower(model: CLIP, data: TowerData, recipe: TowerRecipe, checkpoint: P
         while step < recipe.steps:
             started = time.monotonic()
             for group in optimizer.param_groups:
-                group["lr"] = trapezoid(step, steps=recipe.steps, warmup=recipe.warmup) * recipe.learning_rate
+                group["lr"] = recipe.rate(step)
             rng = np.random.default_rng([recipe.seed, step])
             loss = _step(trained, optimizer, data, rng.integers(len(data.pictures), size=recipe.batch))
             step, seconds = step + 1, seconds + time.monotonic() - started

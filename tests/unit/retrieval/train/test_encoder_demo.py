@@ -14,7 +14,7 @@ from retrieval.train.pictures import render, render_masks, training_shots
 from retrieval.train.tower import TowerData, TowerRecipe, pooled_features, train_tower
 
 SHAPE = EncoderShape(20, 10, embed_dim=16, vision_width=64, vision_layers=1, text_width=48, text_layers=1)
-TOWER = TowerRecipe(steps=4, batch=4, warmup=1, checkpoint_every=2)
+TOWER = TowerRecipe(rounds=(3, 1), batch=4, warmup=1, checkpoint_every=2)
 ALIGNMENT = AlignmentRecipe(steps=4, batch=4, warmup=1, checkpoint_every=2, pictures=12)
 SHOTS = training_shots(Split.TRAIN, count=12, seed=1)
 
@@ -120,6 +120,17 @@ def _interrupted(train: object, checkpoint: Path, *, steps: int) -> None:
         with pytest.raises(_Killed):
             train()  # type: ignore[operator]
     assert checkpoint.exists()
+
+
+def test_each_round_warms_up_and_cools_down() -> None:
+    recipe = TowerRecipe(rounds=(10, 20), warmup=2, learning_rate=1.0)
+    rates = [recipe.rate(step) for step in range(recipe.steps)]
+
+    assert rates[:3] == rates[10:13] == [0.5, 1.0, 1.0]
+    assert rates[9] < 0.5
+    assert rates[29] < rates[27] < 1.0
+    with pytest.raises(ValueError, match="rounds"):
+        recipe.rate(30)
 
 
 def test_shapes_keep_to_their_sizes() -> None:
