@@ -40,6 +40,8 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Without a server": {
         "catalog": Entry("cli.offline.catalog:catalog", "Draw the synthetic product catalog."),
+        "synthcir": Entry("cli.offline.synthcir:synthcir", "Draw the synthetic benchmark."),
+        "eval": Entry("cli.offline.evaluate:evaluate_command", "Measure retrieval on a benchmark."),
     },
 }
 

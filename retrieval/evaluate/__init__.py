@@ -1,0 +1,1 @@
+"""Evaluation on benchmarks of composed retrieval, by the code that serves queries."""

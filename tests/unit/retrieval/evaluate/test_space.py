@@ -1,0 +1,81 @@
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from core.models import ConceptKind, Vectors
+from core.space import Spaces
+from retrieval.datasets.products import Split, attribute_values, products_of
+from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
+from tests.unit.retrieval.evaluate.scripted import DIM, ScriptedComposer, ScriptedEncoder
+
+ATTRIBUTES = {
+    "p1": {"color": "Navy  Blue", "category": "shirt", "sku": "1234"},
+    "p2": {"color": "red", "category": "shirt", "care": "do not wash it at all"},
+}
+CATALOG = {str(number): product.attributes() for number, product in enumerate(products_of(Split.DEV))}
+
+
+def vectors() -> Vectors:
+    return np.random.default_rng(0).standard_normal((2, DIM)).astype(np.float32)
+
+
+def unit_of_work(terms: Mapping[str, Sequence[str]]) -> AbstractContextManager[Any]:
+    """As much of Postgres as `core.space` reads."""
+    return nullcontext(
+        SimpleNamespace(
+            images=SimpleNamespace(terms=lambda *_, **__: terms),
+            vectors=SimpleNamespace(mean=lambda *_, **__: (vectors().mean(axis=0), 2)),
+            indexes=SimpleNamespace(set_mean=lambda *_: None),
+            concepts=SimpleNamespace(load=lambda *_: None, replace=lambda *_: None),
+            commit=lambda: None,
+        )
+    )
+
+
+def test_it_is_the_space_that_the_service_builds() -> None:
+    encoder = ScriptedEncoder()
+    composer = ScriptedComposer(encoder, {})
+    terms = {"category": ("shirt",), "color": ("Navy Blue", "red"), "sku": ("1234",)}
+    ctx: Any = SimpleNamespace(uow=lambda: unit_of_work(terms))
+    index: Any = SimpleNamespace(id="i", mean=None, mean_count=0)
+    theirs = Spaces(ctx, composer).get(cast(Any, SimpleNamespace(id="g", image_count=2)), index, encoder)
+    ours = build_space(vectors(), ATTRIBUTES, encoder=encoder, composer=composer)
+
+    assert dict(ours.attributes) == dict(theirs.attributes)
+    assert (ours.concepts.terms, ours.concepts.kinds) == (theirs.concepts.terms, theirs.concepts.kinds)
+    assert np.array_equal(ours.concepts.vectors, theirs.concepts.vectors)
+    assert theirs.mean is not None
+    assert ours.mean is not None
+    assert np.allclose(ours.mean, theirs.mean)
+
+
+def test_without_attributes_the_general_vocabulary_takes_their_place() -> None:
+    encoder = ScriptedEncoder()
+    space = build_space(vectors(), {}, encoder=encoder, composer=ScriptedComposer(encoder, {}))
+
+    assert dict(zip(space.concepts.terms, space.concepts.kinds, strict=True)) == {
+        "snow": ConceptKind.SCENE,
+        "beach": ConceptKind.SCENE,
+        "shirt": ConceptKind.PRODUCT,
+        "mug": ConceptKind.PRODUCT,
+    }
+    assert space.attributes == {}
+
+
+def test_use_of_attributes() -> None:
+    assert use_attributes(CATALOG, AttributeUse.OWN) == CATALOG
+    assert use_attributes(CATALOG, AttributeUse.NONE) == {}
+
+
+def test_degraded_attributes_miss_values_or_say_them_otherwise() -> None:
+    degraded = use_attributes(CATALOG, AttributeUse.DEGRADED)
+    known = {value for values in attribute_values().values() for value in values}
+    seen = {value for each in degraded.values() for value in each.values()}
+
+    assert 0.65 < len(seen & known) / len(known) < 0.75
+    assert 3 <= len(seen - known) < len(known - seen)
+    assert degraded == use_attributes(CATALOG, AttributeUse.DEGRADED)
+    assert degraded.keys() == CATALOG.keys()

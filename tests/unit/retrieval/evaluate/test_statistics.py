@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from retrieval.evaluate.statistics import bootstrap_interval, mean, paired_interval
+
+
+def coins(heads: int, tails: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.array([1.0] * heads + [0.0] * tails)
+
+
+def test_parts_of_different_size_count_the_same() -> None:
+    assert mean([coins(10, 0), coins(0, 1_000)]) == 0.5
+
+
+def test_an_empty_part_has_no_mean() -> None:
+    with pytest.raises(ValueError, match="no queries"):
+        mean([coins(1, 0), coins(0, 0)])
+
+
+def test_the_interval_is_about_two_standard_errors_wide() -> None:
+    low, high = bootstrap_interval([coins(500, 500)])
+    error = (0.5 * 0.5 / 1_000) ** 0.5
+
+    assert low == pytest.approx(0.5 - 1.96 * error, abs=0.004)
+    assert high == pytest.approx(0.5 + 1.96 * error, abs=0.004)
+
+
+def test_the_interval_is_the_same_on_every_run() -> None:
+    assert bootstrap_interval([coins(30, 70)]) == bootstrap_interval([coins(30, 70)])
+
+
+def test_values_that_are_all_alike_have_no_spread() -> None:
+    assert bootstrap_interval([coins(20, 0)]) == (1.0, 1.0)
+
+
+def test_pairing_sees_a_difference_that_two_intervals_would_hide() -> None:
+    theirs = coins(500, 500)
+    ours = theirs.copy()
+    ours[500:510] = 1.0
+    low, high = paired_interval([ours], [theirs])
+
+    assert 0.0 < low < 0.01 < high < 0.02
+    assert bootstrap_interval([ours])[0] < bootstrap_interval([theirs])[1]
+
+
+def test_pairing_needs_the_same_queries() -> None:
+    with pytest.raises(ValueError, match="same queries"):
+        paired_interval([coins(1, 1)], [coins(1, 2)])
