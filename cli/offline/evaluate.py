@@ -39,7 +39,7 @@ DEFAULT_SPLITS: Mapping[str, str] = MappingProxyType(
     {"cirr": "val", "fashioniq": "val", "circo": "val", "synthcir": "test"}
 )
 _SERVED = ("cirr", "circo", "synthcir")
-_MIN_COLUMNS = 140
+_MIN_COLUMNS = 156
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ def names_category(term: str, category: str) -> bool:
 
 
 def explanation_shares(dataset: CirDataset, answers: Sequence[Answer]) -> dict[str, float]:
-    """Shares of queries in 0..1, for the slices that the answers have.
+    """Shares of queries in 0..1, for the slices that the answers have; none where the strategy explains nothing.
 
     `scene_dropped` and `category_kept`: same-scene queries whose explanation drops the reference's scene, or keeps its
     category. `scene_kept`: keep-the-scene queries whose explanation keeps the scene.
     """
+    if not any(answer.explanation.kept or answer.explanation.dropped for answer in answers):
+        return {}
     trapped = [answer for answer in answers if SAME_SCENE in answer.query.labels]
     keeping = [answer for answer in answers if "style:keep-scene" in answer.query.labels]
     shares = {}

@@ -144,7 +144,9 @@ def test_explanations_are_counted_on_the_slices_that_ask_for_them(images: dict[s
         attributes={name: {"category": "mug"} for name in NAMES} | {"j5": {"category": "shirt"}},
     )
 
+    silent = tuple(replace(answer, explanation=Explanation()) for answer in evaluation.answers[0])
     assert as_json(evaluation)["explanations"] == {}
+    assert as_json(replace(evaluation, datasets=(described,), answers=(silent,)))["explanations"] == {}
     assert as_json(replace(evaluation, datasets=(described,)))["explanations"] == {
         "scene_dropped": 50.0,
         "category_kept": 50.0,
