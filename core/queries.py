@@ -28,7 +28,7 @@ from core.models import (
 from core.ports import UnitOfWork
 
 MAX_TOP_K = 200
-STRATEGIES = ("text", "image", "sum", "intersection")
+STRATEGIES = ("text", "image", "sum", "slerp", "product", "intersection", "soft", "caption")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class NewQuery:
 def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery) -> Job:
     """Store the reference, if it came with the query, and queue the search."""
     _validate(new)
+    if new.strategy == "caption" and not ctx.settings.captioner:
+        raise InvalidInputError(
+            "The strategy `caption` is not enabled here: use another one, or ask the operator to set SETR_CAPTIONER."
+        )
     parse_filter(new.filter)
     job_id = new_id()
     with ctx.uow() as uow:

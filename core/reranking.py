@@ -12,16 +12,15 @@ from PIL.Image import Image as Picture
 from core.context import Context
 from core.errors import ItemError, NotFoundError, ServiceError, UnavailableError
 from core.keys import blob_key
-from core.limits import picture_limits
-from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, QueryParams, Queue
-from core.pictures import crop, decode
+from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, Queue
+from core.pictures import decode
 from core.ports import Judge, UnitOfWork
-from core.search import query_params
+from core.search import REFERENCE_SIDE_PX, query_params, reference_picture
 
 log = structlog.get_logger()
 
 FETCH_THREADS = 8
-PICTURE_SIDE_PX = 768
+PICTURE_SIDE_PX = REFERENCE_SIDE_PX
 
 
 def final_order(candidates: Sequence[Candidate], p_yes: dict[UUID, float], *, weight: float) -> tuple[Candidate, ...]:
@@ -99,25 +98,14 @@ class _Rerank:
             if params.reference_image_id is not None:
                 ids.append(UUID(params.reference_image_id))
             images = uow.images.many(ids)
-        reference = self._reference(params, images)
+        image = images.get(UUID(params.reference_image_id)) if params.reference_image_id else None
+        reference = reference_picture(self._ctx, params, image)
         pictures = self._pictures(shortlist, images)
         readable = [candidate for candidate in shortlist if isinstance(pictures[candidate.image_id], Picture)]
         scores = judge.score(reference, params.text, [_picture(pictures[c.image_id]) for c in readable])
         p_yes = {candidate.image_id: float(p) for candidate, p in zip(readable, scores, strict=True)}
         noted = [replace(c, error=_reason(pictures.get(c.image_id))) for c in candidates]
         return final_order(noted, p_yes, weight=judge.weight)
-
-    def _reference(self, params: QueryParams, images: dict[UUID, Image]) -> Picture:
-        if params.reference_object_key is not None:
-            key = params.reference_object_key
-        else:
-            image = images.get(UUID(params.reference_image_id or ""))
-            if image is None:
-                raise NotFoundError("The reference image was deleted meanwhile.")
-            key = blob_key(image.tenant_id, image.blob.sha256)
-        limits = picture_limits(self._ctx.settings)
-        picture = decode(self._ctx.objects.get(key), max_side_px=PICTURE_SIDE_PX, limits=limits)
-        return crop(picture, params.reference_region) if params.reference_region else picture
 
     def _pictures(self, shortlist: Sequence[Candidate], images: dict[UUID, Image]) -> dict[UUID, Picture | str]:
         """Picture of each candidate, or the reason why it cannot be read."""

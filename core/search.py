@@ -9,10 +9,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import numpy as np
+from PIL.Image import Image as Picture
 
 from core.context import Context
 from core.embedding import decode_side_px
-from core.errors import EncoderMismatchError, NotFoundError
+from core.errors import EncoderMismatchError, ModelLoadError, NotFoundError
 from core.filters import Filter, parse_filter
 from core.ids import new_id
 from core.keys import blob_key
@@ -21,6 +22,7 @@ from core.models import (
     Candidate,
     ClaimedUnit,
     Gallery,
+    Image,
     Index,
     ItemOutcome,
     Job,
@@ -32,10 +34,12 @@ from core.models import (
     Vector,
 )
 from core.pictures import crop, decode
-from core.ports import Composer, Composition, CompositionInput, Encoder, EncoderRegistry, UnitOfWork
+from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, EncoderRegistry, UnitOfWork
 from core.space import Space, Spaces
 
 MIN_POOL = 200
+REFERENCE_SIDE_PX = 768
+"""Longer side of a reference picture as multimodal models see it."""
 
 
 def query_params(job: Job) -> QueryParams:
@@ -49,14 +53,30 @@ def query_params(job: Job) -> QueryParams:
     )
 
 
+def reference_picture(ctx: Context, params: QueryParams, image: Image | None) -> Picture:
+    """The reference, cut to its region: the uploaded file, or else `image`, which is its image of the gallery.
+
+    NotFoundError when that is gone; ItemError when the file is no readable picture.
+    """
+    if params.reference_object_key is not None:
+        key = params.reference_object_key
+    elif image is not None:
+        key = blob_key(image.tenant_id, image.blob.sha256)
+    else:
+        raise NotFoundError("The reference image was deleted meanwhile.")
+    picture = decode(ctx.objects.get(key), max_side_px=REFERENCE_SIDE_PX, limits=picture_limits(ctx.settings))
+    return crop(picture, params.reference_region) if params.reference_region else picture
+
+
 @dataclass(frozen=True, slots=True)
 class SearchHandler:
-    """Runs `search` units."""
+    """Runs `search` units. Without a captioner, queries of the strategy `caption` fail."""
 
     ctx: Context
     encoders: EncoderRegistry
     composer: Composer
     spaces: Spaces
+    captioner: Captioner | None = None
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Search":
         """Resolve gallery, generation and encoder. EncoderMismatchError when vectors of two models would meet."""
@@ -101,20 +121,43 @@ class _Search:
         self._params = query_params(job)
 
     def compute(self, start: int, stop: int) -> "_CoarseResult":
-        """Encode, compose and search."""
+        """Describe where the strategy asks for it, encode, compose and search."""
         del start, stop
         began_s = time.perf_counter()
+        description = self._description()
+        described_s = time.perf_counter()
         space = self._handler.spaces.get(self._gallery, self._index, self._encoder)
         reference = self._reference()
-        composition = self._compose(space, reference)
+        composition = self._compose(space, reference, description)
         encoded_s = time.perf_counter()
         candidates = self._candidates(composition, reference)
-        timings = {"encode": _ms(encoded_s - began_s), "search": _ms(time.perf_counter() - encoded_s)}
-        return _CoarseResult(self._ctx, self._job, candidates, self._result(composition, timings), self._warnings())
+        timings = {"encode": _ms(encoded_s - described_s), "search": _ms(time.perf_counter() - encoded_s)}
+        if description is not None:
+            timings["caption"] = _ms(described_s - began_s)
+        result = self._result(composition, timings, description)
+        return _CoarseResult(self._ctx, self._job, candidates, result, self._warnings(description))
 
     def poison(self, item: int) -> ItemOutcome | None:  # noqa: ARG002 - the port's signature
         """A query is one step: without it there is no result."""
         return None
+
+    def _description(self) -> str | None:
+        """The captioner's words for the target; empty when it had none. None where nobody asks for a description."""
+        params = self._params
+        if params.strategy != "caption" or params.text is None or not self._has_reference:
+            return None
+        if self._handler.captioner is None:
+            raise ModelLoadError("This worker has no captioner: start it with the SETR_CAPTIONER that the API has.")
+        image = None
+        if params.reference_image_id is not None:
+            with self._ctx.uow() as uow:
+                image = uow.images.get(self._gallery.id, UUID(params.reference_image_id))
+        picture = reference_picture(self._ctx, params, image)
+        return self._handler.captioner.caption(picture, params.text).strip()
+
+    @property
+    def _has_reference(self) -> bool:
+        return self._params.reference_image_id is not None or self._params.reference_object_key is not None
 
     def _reference(self) -> _Reference:
         params = self._params
@@ -147,8 +190,9 @@ class _Search:
         vector: Vector = self._encoder.encode_images([picture])[0]
         return vector
 
-    def _compose(self, space: Space, reference: _Reference) -> Composition:
-        texts = [text for text in (self._params.text, self._params.negative_text) if text]
+    def _compose(self, space: Space, reference: _Reference, description: str | None) -> Composition:
+        wanted = None if description is None else description or self._params.text
+        texts = [text for text in (self._params.text, self._params.negative_text, wanted) if text]
         vectors = dict(zip(texts, self._encoder.encode_texts(texts), strict=True))
         query = CompositionInput(
             reference=reference.vector,
@@ -157,6 +201,7 @@ class _Search:
             mean=space.mean,
             concepts=space.concepts,
             attributes=space.attributes,
+            caption=vectors.get(wanted or ""),
         )
         return self._handler.composer.compose(self._params.strategy, query)
 
@@ -203,13 +248,15 @@ class _Search:
             return frozenset()
         return frozenset(i for i, image in uow.images.many(ids).items() if image.blob.sha256 == reference.sha256)
 
-    def _result(self, composition: Composition, timings: dict[str, int]) -> dict[str, object]:
-        explanation = None
+    def _result(self, composition: Composition, timings: dict[str, int], description: str | None) -> dict[str, object]:
+        explanation: dict[str, object] | None = None
         if self._params.explain:
             explanation = {
                 "kept": [list(pair) for pair in composition.explanation.kept],
                 "dropped": [list(pair) for pair in composition.explanation.dropped],
             }
+            if description is not None:
+                explanation["description"] = description
         return {
             "reranked": False,
             "provisional": self._params.rerank is not None,
@@ -220,14 +267,17 @@ class _Search:
             "explanation": explanation,
         }
 
-    def _warnings(self) -> tuple[str, ...]:
-        texts = (("text", self._params.text), ("negative_text", self._params.negative_text))
-        limit = self._encoder.max_text_tokens
-        return tuple(
-            f"`{name}` was cut at {limit} tokens, the most that the encoder reads."
+    def _warnings(self, description: str | None) -> tuple[str, ...]:
+        params, limit = self._params, self._encoder.max_text_tokens
+        texts = (("`text`", params.text), ("`negative_text`", params.negative_text), ("The description", description))
+        warnings = [
+            f"{name} was cut at {limit} tokens, the most that the encoder reads."
             for name, text in texts
             if text and self._encoder.is_cut(text)
-        )
+        ]
+        if description == "":
+            warnings.append("The captioner had no description; the search went by `text` alone.")
+        return tuple(warnings)
 
 
 def _ms(seconds: float) -> int:

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     )
     default_encoder: str = Field("demo", description="Encoder of a gallery that names none.")
     reranker: str = Field("demo", description="Spec of the judge.")
+    captioner: str = Field("", description="Spec of the model behind the strategy `caption`; empty: not offered.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where this worker computes.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Compute type of encoders.")
     torch_threads: int = Field(0, ge=0, description="CPU threads of torch in a worker; 0: torch's own choice.")

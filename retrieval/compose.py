@@ -1,25 +1,29 @@
 """Stage 1: `core.ports.Composer` over the registry of strategies."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from core.errors import InvalidInputError
-from core.models import ConceptKind, Vector, Vectors
+from core.models import ConceptKind
 from core.ports import Composition, CompositionInput
 from retrieval.strategies import COMPOSED, SINGLE_MODALITY, Strategy
 from retrieval.strategies.centring import Centre
-from retrieval.strategies.linear import inner_product
+from retrieval.strategies.soft import soft, soften
 from retrieval.vocabulary import PRODUCTS, SCENES
-
-NEGATIVE_WEIGHT = 0.5
-"""How much a unit of similarity to the negative text takes from a score."""
 
 
 class StrategyComposer:
-    """`core.ports.Composer`: picks a strategy by name and the modalities at hand, and applies the negative text."""
+    """`core.ports.Composer`: picks a strategy by name and the modalities at hand, and applies the negative text.
+
+    `composed` are the strategies for reference and text together; an evaluator adds its own, such as
+    `COMPOSED | retrieval.strategies.ablations.ABLATIONS`.
+    """
+
+    def __init__(self, composed: Mapping[str, Strategy] = COMPOSED) -> None:
+        self._composed = composed
 
     def names(self) -> tuple[str, ...]:
         """Known strategies, single modalities first."""
-        return (*SINGLE_MODALITY, *COMPOSED)
+        return (*SINGLE_MODALITY, *self._composed)
 
     def compose(self, strategy: str, query: CompositionInput) -> Composition:
         """Compose by the strategy of that name.
@@ -27,10 +31,11 @@ class StrategyComposer:
         A strategy for composed queries becomes plain `text` or `image` search where the other modality is absent.
         InvalidInputError when the strategy is unknown, when it needs a modality that is absent, or when both are.
         """
-        composition = self._strategy(strategy, query)(query)
-        if query.negative_text is None:
+        compose = self._strategy(strategy, query)
+        composition = compose(query)
+        if query.negative_text is None or compose is soft:  # which avoids by itself
             return composition
-        return _avoid(composition, query.negative_text, Centre.of(query))
+        return soften(composition, Centre.of(query), avoid=query.negative_text)
 
     def general_vocabulary(self) -> dict[str, tuple[str, ...]]:
         """Terms that need no catalog: keys `product` and `scene`."""
@@ -44,10 +49,10 @@ class StrategyComposer:
                     f"The strategy {name!r} needs {_WORDS[name]}: send one, or use another strategy."
                 )
             return SINGLE_MODALITY[name]
-        if name not in COMPOSED:
+        if name not in self._composed:
             raise InvalidInputError(f"There is no strategy {name!r}: use one of {', '.join(self.names())}.")
         if all(present.values()):
-            return COMPOSED[name]
+            return self._composed[name]
         for modality, there in present.items():
             if there:
                 return SINGLE_MODALITY[modality]
@@ -55,13 +60,3 @@ class StrategyComposer:
 
 
 _WORDS = {"text": "a text", "image": "a reference image"}
-
-
-def _avoid(composition: Composition, negative: Vector, centre: Centre) -> Composition:
-    """The same composition, but what looks like `negative` loses NEGATIVE_WEIGHT times its centred similarity to it."""
-    direction = NEGATIVE_WEIGHT * centre.words(negative)
-
-    def score(vectors: Vectors) -> Vector:
-        return composition.score(vectors) - inner_product(direction)(centre.picture(vectors))
-
-    return replace(composition, score=score)

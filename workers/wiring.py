@@ -9,6 +9,7 @@ from core.embedding import EmbedHandler
 from core.ingest import FetchHandler
 from core.models import Queue, UnitKind
 from core.planning import PlanHandler
+from core.ports import Captioner
 from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
@@ -70,8 +71,16 @@ def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind,
         from retrieval.compose import StrategyComposer
 
         composer = StrategyComposer()
-        handlers[UnitKind.SEARCH] = SearchHandler(ctx, encoders, composer, Spaces(ctx, composer))
+        handlers[UnitKind.SEARCH] = SearchHandler(ctx, encoders, composer, Spaces(ctx, composer), _captioner(ctx))
     return handlers
+
+
+def _captioner(ctx: Context) -> Captioner | None:
+    if not ctx.settings.captioner:
+        return None
+    from retrieval.caption import build_captioner
+
+    return build_captioner(ctx.settings)
 
 
 def _rerank_handler(ctx: Context) -> RerankHandler:

@@ -12,7 +12,7 @@ from core.settings import Settings
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Region = tuple[Share, Share, Share, Share]
-Strategy = Literal["text", "image", "sum", "intersection"]
+Strategy = Literal["text", "image", "sum", "slerp", "product", "intersection", "soft", "caption"]
 
 
 class ReferenceIn(Body):
@@ -123,7 +123,9 @@ class QueryResult(Reply):
     index_id: str | None
     timings_ms: dict[str, float]
     results: list[ResultOut]
-    explanation: dict[str, Any] | None = Field(description="Concepts kept and dropped: [term, weight] each.")
+    explanation: dict[str, Any] | None = Field(
+        description="Concepts kept and dropped: [term, weight] each; with the strategy `caption`, the description."
+    )
 
 
 def query_result(meta: dict[str, Any], rows: tuple[RankedImage, ...]) -> dict[str, Any]:

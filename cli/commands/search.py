@@ -63,7 +63,7 @@ class Query:
 )
 @click.option("--top-k", type=click.IntRange(1, 200), default=10, show_default=True, help="Number of results.")
 @click.option("--rerank/--no-rerank", default=True, help="Let the judge re-order the shortlist (default: yes).")
-@click.option("--strategy", help="text, image, sum or intersection (default: the server's).")
+@click.option("--strategy", help="How picture and text are composed, such as intersection (default: the server's).")
 @click.option("--explain", is_flag=True, help="Say what the query kept and dropped of the reference.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finished job as JSON.")
 @with_client

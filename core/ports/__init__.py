@@ -6,7 +6,16 @@ Adapters translate every driver error into `core.errors`; an unreachable service
 from core.ports.access import ApiKeys, IdempotencyKeys, SavedResponse
 from core.ports.catalog import Blobs, Galleries, Images, StoredImage, Written
 from core.ports.jobs import Candidates, JobItems, JobQuery, Jobs
-from core.ports.method import Composer, Composition, CompositionInput, Encoder, EncoderRegistry, Judge, JudgeIdentity
+from core.ports.method import (
+    Captioner,
+    Composer,
+    Composition,
+    CompositionInput,
+    Encoder,
+    EncoderRegistry,
+    Judge,
+    JudgeIdentity,
+)
 from core.ports.services import Clock, Doorbell, ObjectStore
 from core.ports.units import Units, Workers
 from core.ports.uow import UnitOfWork, UnitOfWorkFactory
@@ -16,6 +25,7 @@ __all__ = [
     "ApiKeys",
     "Blobs",
     "Candidates",
+    "Captioner",
     "Clock",
     "Composer",
     "Composition",

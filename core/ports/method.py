@@ -62,7 +62,8 @@ class CompositionInput:
     """What a strategy composes. All vectors are unit vectors of one encoder; absent modalities are None.
 
     `attributes` maps a concept's term to the attribute that it is a value of, where the catalog says so: values of one
-    attribute exclude each other, so that a text which names one replaces another.
+    attribute exclude each other, so that a text which names one replaces another. `caption` is the text vector of a
+    description of the target, where a captioner has written one.
     """
 
     reference: Vector | None
@@ -71,6 +72,7 @@ class CompositionInput:
     mean: Vector | None
     concepts: Concepts | None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    caption: Vector | None = None
 
 
 class Composer(Protocol):
@@ -86,6 +88,14 @@ class Composer(Protocol):
 
     def general_vocabulary(self) -> dict[str, tuple[str, ...]]:
         """Terms that need no catalog: keys `product` and `scene` (ConceptKind values)."""
+        ...
+
+
+class Captioner(Protocol):
+    """A multimodal model that describes what a composed query is after."""
+
+    def caption(self, reference: Picture, text: str) -> str:
+        """The target in one sentence: what reference and text share, and what the text changes; may be empty."""
         ...
 
 

@@ -34,31 +34,32 @@ MAX_TERMS = 8
 LISTED_FROM = 0.15
 """Terms that weigh less than this much of the heaviest one are noise, and not listed."""
 
-_Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
+"""One truth value for each concept [m]."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Vocabulary:
+class Vocabulary:
     """The concepts seen from the texts' centre: unit `directions` [m, d], which are products, and their attributes."""
 
     terms: tuple[str, ...]
     directions: Vectors
-    product: _Mask
+    product: Mask
     attributes: tuple[str | None, ...]
 
     @staticmethod
-    def of(concepts: Concepts, centre: Centre, attributes: Mapping[str, str]) -> "_Vocabulary":
+    def of(concepts: Concepts, centre: Centre, attributes: Mapping[str, str]) -> "Vocabulary":
         """The catalog's attributes count first; the general vocabulary's aspects help where it has none for a word."""
         product = np.array([kind is ConceptKind.PRODUCT for kind in concepts.kinds])
         known = product | _told_apart(concepts.vectors, ~product)
-        return _Vocabulary(
+        return Vocabulary(
             terms=concepts.terms,
             directions=np.where(known[:, None], centre.words(concepts.vectors), np.float32(0)),
             product=product,
             attributes=tuple(attributes.get(term) or ASPECT_OF.get(term) for term in concepts.terms),
         )
 
-    def rivals(self, concept: int) -> _Mask:
+    def rivals(self, concept: int) -> Mask:
         """Products that exclude this one: the other values of its attribute."""
         attribute = self.attributes[concept]
         same = np.array([attribute is not None and other == attribute for other in self.attributes])
@@ -67,12 +68,12 @@ class _Vocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """Concepts of reference and text, float32 [m] weights >= 0, and what the text does to those of the reference."""
 
     reference: Vector
     text: Vector
-    replaced: _Mask
+    replaced: Mask
 
 
 def intersection(query: CompositionInput) -> Composition:
@@ -82,34 +83,54 @@ def intersection(query: CompositionInput) -> Composition:
     Without concepts nothing can be told apart: the whole centred reference is kept, and the explanation is empty.
     An empty gallery (no mean) centres with zero.
     """
+    return search_for_both(halves_of(query))
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """What a query asks for, as unit vectors [d] seen from their centres: by its `text`, and by what it `kept`."""
+
+    centre: Centre
+    text: Vector
+    kept: Vector
+    explanation: Explanation
+
+
+def halves_of(query: CompositionInput) -> Halves:
+    """Take reference and text apart; without concepts the whole reference is kept."""
     if query.reference is None or query.text is None:
         raise ValueError("compose() calls a strategy only with the modalities that it needs")
     centre = Centre.of(query)
     text, kept = centre.words(query.text), unit(centre.picture(query.reference))
-    explanation = Explanation()
-    if query.concepts is not None and query.concepts.terms:
-        vocabulary = _Vocabulary.of(query.concepts, centre, query.attributes)
-        parts = _take_apart(kept, text, vocabulary)
-        text, kept = _wanted(text, parts, vocabulary), _kept(kept, parts, vocabulary)
-        explanation = _explain(parts, vocabulary)
-    composed = text + KEPT_WEIGHT * kept
+    if query.concepts is None or not query.concepts.terms:
+        return Halves(centre, text, kept, Explanation())
+    vocabulary = Vocabulary.of(query.concepts, centre, query.attributes)
+    parts = take_apart(kept, text, vocabulary)
+    return Halves(centre, _wanted(text, parts, vocabulary), _kept(kept, parts, vocabulary), _explain(parts, vocabulary))
+
+
+def search_for_both(found: Halves) -> Composition:
+    """Search for text + gamma * kept, scored on centred pictures."""
+    composed = found.text + KEPT_WEIGHT * found.kept
 
     def score(vectors: Vectors) -> Vector:
-        return inner_product(composed)(centre.picture(vectors))
+        return inner_product(composed)(found.centre.picture(vectors))
 
-    return Composition(probes=unit(np.stack([composed, text, kept])), score=score, explanation=explanation)
+    probes = unit(np.stack([composed, found.text, found.kept]))
+    return Composition(probes=probes, score=score, explanation=found.explanation)
 
 
-def _told_apart(vectors: Vectors, scenes: _Mask) -> _Mask:
+def _told_apart(vectors: Vectors, scenes: Mask) -> Mask:
     """Which scenes stand out from the mean scene: to a small encoder, all words that it never met are one."""
     distances = np.zeros(len(vectors), np.float32)
     if scenes.any():
         distances[scenes] = np.linalg.norm(vectors[scenes] - vectors[scenes].mean(axis=0), axis=1)
-    told_apart: _Mask = scenes & (distances >= KNOWN_FROM * distances.max(initial=0.0))
+    told_apart: Mask = scenes & (distances >= KNOWN_FROM * distances.max(initial=0.0))
     return told_apart
 
 
-def _take_apart(reference: Vector, text: Vector, vocabulary: _Vocabulary) -> _Parts:
+def take_apart(reference: Vector, text: Vector, vocabulary: Vocabulary) -> Parts:
+    """Weights of the concepts in centred unit vectors of a reference and a text, and which the text replaces."""
     # Scenes take part, so that what they explain is not put down to some product word instead.
     seen = decompose(reference, vocabulary.directions, sparsity=REFERENCE_SPARSITY)
     products = np.where(vocabulary.product[:, None], vocabulary.directions, np.float32(0))
@@ -122,28 +143,29 @@ def _take_apart(reference: Vector, text: Vector, vocabulary: _Vocabulary) -> _Pa
         if seen[concept] <= np.max(seen, where=rivals, initial=0.0):
             asked[concept] = True
             replaced |= rivals
-    return _Parts(reference=seen, text=said, replaced=replaced & ~asked)
+    return Parts(reference=seen, text=said, replaced=replaced & ~asked)
 
 
-def _wanted(text: Vector, parts: _Parts, vocabulary: _Vocabulary) -> Vector:
+def _wanted(text: Vector, parts: Parts, vocabulary: Vocabulary) -> Vector:
     """The text without what it names only to replace it, as in "blue rather than red"."""
-    return unit(text - _weighted(parts.text, parts.replaced, vocabulary))
+    return unit(text - weighted(parts.text, parts.replaced, vocabulary))
 
 
-def _kept(reference: Vector, parts: _Parts, vocabulary: _Vocabulary) -> Vector:
+def _kept(reference: Vector, parts: Parts, vocabulary: Vocabulary) -> Vector:
     """Direction of the product words that stay, and of what is left when all that goes is taken away."""
     stays = vocabulary.product & ~parts.replaced
-    words = unit(_weighted(parts.reference, stays, vocabulary))
-    remainder = unit(reference - _weighted(parts.reference, ~stays, vocabulary))
+    words = unit(weighted(parts.reference, stays, vocabulary))
+    remainder = unit(reference - weighted(parts.reference, ~stays, vocabulary))
     return unit(words + REMAINDER_WEIGHT * remainder)
 
 
-def _weighted(weights: Vector, chosen: _Mask, vocabulary: _Vocabulary) -> Vector:
+def weighted(weights: Vector, chosen: Mask, vocabulary: Vocabulary) -> Vector:
+    """Sum [d] of the chosen concepts' directions, each times its weight."""
     summed: Vector = np.where(chosen, weights, np.float32(0)) @ vocabulary.directions
     return summed
 
 
-def _explain(parts: _Parts, vocabulary: _Vocabulary) -> Explanation:
+def _explain(parts: Parts, vocabulary: Vocabulary) -> Explanation:
     """Shares of the whole reference, so that kept and dropped weights compare; heaviest first."""
     shares = parts.reference / max(float(parts.reference.sum()), 1e-9)
     stays = vocabulary.product & ~parts.replaced

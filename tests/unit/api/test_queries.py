@@ -10,8 +10,10 @@ import pytest
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
+from api.app import create_app
 from core.ids import new_id
 from core.models import Candidate, Gallery, JobStage, JobState
+from core.settings import Settings
 from tests.unit.api.conftest import Caller
 from tests.unit.api.fakes import World
 from tests.unit.api.test_errors import assert_problem
@@ -133,6 +135,16 @@ def test_what_is_no_multipart_query(call: Caller, fields: dict[str, Any]) -> Non
 def test_what_is_no_query(call: Caller, world: World, body: dict[str, Any]) -> None:
     assert_problem(call("POST", PATH, json=body), 422, "invalid_input")
     assert world.store.jobs.rows == {}
+
+
+def test_caption_needs_a_captioner(call: Caller, world: World) -> None:
+    body = {"reference": {"external_id": "sku-1"}, "text": "red", "strategy": "caption"}
+    refused = call("POST", PATH, json=body)
+    assert_problem(refused, 422, "invalid_input")
+    assert "SETR_CAPTIONER" in refused.json["detail"]
+    enabled = Caller(create_app(world.context(Settings(captioner="demo"))).test_client(), call.key)
+    assert enabled("POST", PATH, json=body).status_code == 202
+    assert params(world)["strategy"] == "caption"
 
 
 def test_an_unknown_reference(call: Caller) -> None:
