@@ -62,6 +62,22 @@ def evaluate(folder: Path, *, pictures: int, seed: int, cache: Path) -> dict[str
     }
 
 
+def concept_directions(folder: Path) -> Tensor:
+    """For each value of each attribute, the direction in the tower's patch space that its words point to.
+
+    float32 [values, width]: the words' mean text vector, taken back through the projection and the last norm's gain.
+    """
+    encoder = LoadedEncoder(folder)
+    prompts = [
+        encoder.texts(_words(name, value)).mean(axis=0) for name, values in VOCABULARY.items() for value in values
+    ]
+    texts = torch.from_numpy(np.stack(prompts))
+    visual = encoder._model.visual  # noqa: SLF001 - as below
+    with torch.no_grad():
+        directions: Tensor = (texts - texts.mean(dim=0)) @ visual.proj.float().T * visual.ln_post.weight.float()
+    return directions
+
+
 def encoder_image_px(encoder: LoadedEncoder) -> int:
     """Side of the encoder's input in pixels."""
     size: int | tuple[int, int] = encoder._model.visual.image_size  # noqa: SLF001 - open_clip's own attribute

@@ -24,6 +24,7 @@ from retrieval.train.pictures import Pictures, render
 from retrieval.train.tower import normalised
 
 _SHORTLIST = 50
+_QUERIES = 60
 _TEXT_WEIGHT = 0.5
 _GRID = np.round(np.arange(0.0, 1.0001, 0.05), 2)
 
@@ -93,7 +94,7 @@ def fit_sigmoid(margins: Vectors, right: NDArray[np.bool_]) -> tuple[float, floa
 def shortlists(reader: LoadedEncoder, split: Split, *, cache: Path) -> Shortlists:
     """The best `_SHORTLIST` of stage 1 for queries over a gallery of the split, the reference left out."""
     gallery = build_gallery(count=600 if split is Split.TEST else 400, seed=7, split=split)
-    queries = queries_over(gallery, count=120, seed=23, split=split)
+    queries = queries_over(gallery, count=_QUERIES, seed=23, split=split)
     pictures = render([item.shot for item in gallery], size_px=encoder_image_px(reader), cache=cache)
     vectors = reader.images(pictures)
     references, targets = places(gallery, queries)

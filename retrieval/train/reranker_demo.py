@@ -22,6 +22,7 @@ from retrieval.datasets.products import Split
 from retrieval.prompt import ANSWERS, PROMPT_VERSION
 from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
 from retrieval.train.encoder_demo import EncoderShape
+from retrieval.train.encoder_metrics import concept_directions
 from retrieval.train.judge_metrics import calibrate
 from retrieval.train.judge_model import (
     JudgeShape,
@@ -38,7 +39,7 @@ from retrieval.train.pictures import Pictures, render, training_shots
 from retrieval.train.tower import normalised
 
 _CHUNK = 256
-_EASY = (Candidate.TARGET, Candidate.OTHER, Candidate.TWO_OFF, Candidate.REFERENCE)
+_EASY = (Candidate.TARGET, Candidate.TARGET, Candidate.OTHER, Candidate.TWO_OFF, Candidate.REFERENCE)
 _HARD = (
     Candidate.TARGET,
     Candidate.TARGET,
@@ -53,6 +54,7 @@ _HARD = (
 class Phase:
     """One stretch of training; the tasks are drawn evenly (name one twice for more of it)."""
 
+    name: str
     tasks: tuple[Task, ...]
     steps: int
     batch: int = 48
@@ -61,7 +63,10 @@ class Phase:
     checkpoint_every: int = 50
 
 
-_BASE = (Task.DESCRIBE, Task.ASK, Task.COMPARE, Task.IMAGINE, Task.CHECK, Task.CHECK)
+_CURRICULUM = (
+    Phase("reading", (Task.DESCRIBE, Task.DESCRIBE, Task.DESCRIBE, Task.ASK), steps=200, batch=64),
+    Phase("comparing", (Task.DESCRIBE, Task.COMPARE, Task.COMPARE, Task.IMAGINE, Task.CHECK, Task.CHECK), steps=400),
+)
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,8 @@ class JudgeRecipe:
     encoder: EncoderShape = field(default_factory=EncoderShape)
     shape: JudgeShape = field(default_factory=JudgeShape)
     pictures: int = 8_000
-    base: Phase = field(default_factory=lambda: Phase(_BASE, steps=900))
-    adapter: Phase = field(default_factory=lambda: Phase((Task.JUDGE,), steps=350, learning_rate=2e-3))
+    base: tuple[Phase, ...] = _CURRICULUM
+    adapter: Phase = field(default_factory=lambda: Phase("judging", (Task.JUDGE,), steps=300))
     seed: int = 1
 
 
@@ -106,16 +111,16 @@ def train_base_and_adapter(recipe: JudgeRecipe, *, encoder: Path, out: Path, wor
     adopt_tower(judge, encoder)
     shots = training_shots(Split.TRAIN, count=recipe.pictures, seed=recipe.seed)
     features = read_pictures(judge, render(shots, size_px=recipe.encoder.image_px, cache=work / "cache"))
-    _scale_projector(judge, features)
+    _start_projector(judge, features, concept_directions(encoder))
     writer = TaskWriter(tokenizer, PictureIndex(shots), image_tokens=image_tokens(recipe.encoder))
     yes, no = token_ids(tokenizer, *ANSWERS)
     training = _Training(judge, features, writer, tokenizer.pad_token_id, judge.config.image_token_id, (yes, no))
-    seconds = _train(training, recipe.base, recipe.seed, work / "judge-base.pt")
+    seconds = sum(_train(training, phase, recipe.seed, work / f"judge-{phase.name}.pt") for phase in recipe.base)
     judge.to(torch.bfloat16).save_pretrained(out / "base")
     processor.save_pretrained(out / "base")
     judge.float()
     adapted = get_peft_model(judge, _lora())
-    seconds += _train(training, recipe.adapter, recipe.seed + 1, work / "judge-lora.pt")
+    seconds += _train(training, recipe.adapter, recipe.seed + 1, work / f"judge-{recipe.adapter.name}.pt")
     adapted.save_pretrained(str(out / "lora"))
     (out / "lora" / "README.md").unlink(missing_ok=True)  # PEFT's empty template; the folder above has the card
     return seconds
@@ -148,15 +153,23 @@ def _lora() -> LoraConfig:
     return LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=linears, task_type="CAUSAL_LM")
 
 
-def _scale_projector(judge: Any, features: Tensor) -> None:
-    """Start the projector on standardised features: the tower's raw ones differ in scale by orders of magnitude."""
-    first = judge.model.multi_modal_projector.linear_1
+def _start_projector(judge: Any, features: Tensor, directions: Tensor) -> None:
+    """Let the projector begin as a reader of the encoder's own concepts instead of as noise.
+
+    Its first outputs measure standardised patches along `directions` (float32 [concepts, width]), the rest along random
+    ones; the tower's raw features differ in scale by orders of magnitude.
+    """
+    first, second = judge.model.multi_modal_projector.linear_1, judge.model.multi_modal_projector.linear_2
     sample = features[:1000].float().flatten(0, 1)
     with torch.no_grad():
-        nn.init.normal_(first.weight, std=first.in_features**-0.5)
+        nn.init.normal_(first.weight)
+        first.weight[: len(directions)] = directions[: first.out_features] * sample.std(dim=0)
         first.weight /= sample.std(dim=0) + 1e-3
-        first.bias.copy_(-first.weight @ sample.mean(dim=0))
-        nn.init.normal_(judge.model.multi_modal_projector.linear_2.weight, std=first.out_features**-0.5)
+        spread = (sample @ first.weight.T).std(dim=0)
+        first.weight /= spread[:, None]
+        first.bias.copy_(1.0 - first.weight @ sample.mean(dim=0))
+        nn.init.normal_(second.weight, std=0.02)
+        second.weight += 0.3 * torch.eye(second.out_features)
 
 
 def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> float:
@@ -167,16 +180,15 @@ def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> fl
     learnt = nn.ModuleDict({"projector": network.model.multi_modal_projector, "words": network.model.language_model})
     learnt["head"] = network.lm_head
     step, seconds = load_checkpoint(checkpoint, learnt, optimizer)
-    name = "judge" if Task.JUDGE in phase.tasks else "base model"
     network.train()
-    with TrainingProgress(name, phase.steps, step) as progress:
+    with TrainingProgress(phase.name, phase.steps, step) as progress:
         while step < phase.steps:
             started = time.monotonic()
             rng = np.random.default_rng([seed, step])
             for group in optimizer.param_groups:
                 group["lr"] = trapezoid(step, steps=phase.steps, warmup=phase.warmup) * phase.learning_rate
             task = phase.tasks[int(rng.integers(len(phase.tasks)))]
-            kinds = _EASY if step < phase.steps // 4 else _HARD
+            kinds = _EASY if step < phase.steps // 2 else _HARD
             examples = [training.writer.example(task, rng, kinds) for _ in range(phase.batch)]
             loss = _loss(training, examples, yes_or_no=task is Task.JUDGE)
             optimizer.zero_grad(set_to_none=True)

@@ -105,8 +105,8 @@ def test_a_tiny_judge_trains_and_resumes(encoder: Path, tmp_path: Path) -> None:
         ENCODER,
         SHAPE,
         pictures=40,
-        base=Phase((Task.DESCRIBE, Task.CHECK), steps=2, batch=2, warmup=1, checkpoint_every=1),
-        adapter=Phase((Task.JUDGE,), steps=2, batch=2, warmup=1, checkpoint_every=1),
+        base=(Phase("reading", (Task.DESCRIBE, Task.CHECK), steps=2, batch=2, warmup=1, checkpoint_every=1),),
+        adapter=Phase("judging", (Task.JUDGE,), steps=2, batch=2, warmup=1, checkpoint_every=1),
     )
 
     for out in ("first", "again"):
