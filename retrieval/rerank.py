@@ -77,10 +77,11 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
     Candidates share their prompts' prefix where the model's family can (`PREFIX_FAMILIES`); other families, and all
     with `share_prefix=False`, run each prompt whole.
     ModelLoadError names what is wrong: absent files, missing or misshapen tensors of base or adapter, an answer that is
-    more than one token, a wrong calibration.
+    more than one token, a chat template that does not show both pictures, a wrong calibration.
     """
     source = parse_judge_spec(settings.reranker, models_dir=settings.models_dir)
     model = load_multimodal(source, settings, role="judge")
+    _check_template(model, settings.reranker)
     shared = share_prefix and model.family in PREFIX_FAMILIES
     return HuggingFaceJudge(
         model,
@@ -104,6 +105,20 @@ def read_calibration(source: JudgeSource) -> Calibration:
         raise ModelLoadError(
             f"{path} is not a calibration (temperature > 0, bias, weight in 0..1): correct or remove it."
         ) from error
+
+
+def _check_template(model: MultimodalModel, spec: str) -> None:
+    try:
+        prompt = model.prompt(judge_messages(""))
+    except ValueError as error:  # transformers' way to say that there is none
+        raise ModelLoadError(
+            f"{spec} has no chat template: use a model that was tuned to follow instructions."
+        ) from error
+    if model.family in PREFIX_FAMILIES and prompt.count(model.processor.image_token) != _PICTURES:
+        raise ModelLoadError(f"The chat template of {spec} does not show two pictures: use the template of its makers.")
+
+
+_PICTURES = 2
 
 
 def _answer_direction(model: MultimodalModel, spec: str) -> torch.Tensor:

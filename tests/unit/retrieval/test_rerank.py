@@ -144,3 +144,13 @@ def test_an_answer_of_several_tokens_is_refused(tmp_path: Path) -> None:
     (folder / "base" / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ModelLoadError, match="'Yes' is 3 tokens"):
         build_judge(Settings(models_dir=tmp_path))
+
+
+@pytest.mark.parametrize(("template", "message"), [(None, "no chat template"), ("hello", "not show two pictures")])
+def test_a_chat_template_without_the_pictures_is_refused(tmp_path: Path, template: str | None, message: str) -> None:
+    base = write_demo_reranker(tmp_path) / "base"
+    (base / "chat_template.jinja").unlink()
+    if template is not None:
+        (base / "chat_template.jinja").write_text(template)
+    with pytest.raises(ModelLoadError, match=message):
+        build_judge(Settings(models_dir=tmp_path))
