@@ -166,10 +166,11 @@ class RankedImage:
 
 
 def ranked(ctx: Context, job: Job) -> tuple[RankedImage, ...]:
-    """The top_k candidates of a query by final rank; images deleted since are left out."""
-    top_k = int(job.params["top_k"])
+    """The top_k candidates of a query by final rank and above its `min_score`; images deleted since are left out."""
+    top_k, min_score = int(job.params["top_k"]), job.params["min_score"]
     with ctx.uow() as uow:
-        candidates = uow.candidates.list(job.id)
+        stored = uow.candidates.list(job.id)
+        candidates = [one for one in stored if min_score is None or one.score >= min_score]
         images = uow.images.many([candidate.image_id for candidate in candidates[: 2 * top_k]])
     expires = timedelta(seconds=ctx.settings.presigned_ttl_s)
     rows = []

@@ -73,6 +73,12 @@ def test_filters_keep_only_what_matches(service: Service, gallery: str) -> None:
     assert all(row["attributes"]["in_stock"] is True and row["attributes"]["price"] <= 80 for row in rows)
 
 
+def test_results_below_the_minimum_score_are_cut(service: Service, gallery: str) -> None:
+    scores = [row["score"] for row in service.query(gallery, text="a red dress", top_k=10)["result"]["results"]]
+    cut = service.query(gallery, text="a red dress", top_k=10, min_score=scores[2])
+    assert [row["score"] for row in cut["result"]["results"]] == scores[:3]
+
+
 def test_an_uploaded_reference_works(service: Service, gallery: str) -> None:
     image = service.http.get(f"/galleries/{gallery}/images", params={"page_size": 1}).json()["items"][0]
     data = service.http.get(f"/galleries/{gallery}/images/{image['id']}/content").content
