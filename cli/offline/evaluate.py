@@ -15,6 +15,7 @@ from rich.table import Table
 from cli.commands.progress import count_bar
 from core.errors import ServiceError
 from core.settings import Settings, load_settings
+from retrieval.compose import StrategyComposer
 from retrieval.datasets.circo import read_circo
 from retrieval.datasets.cirr import read_cirr
 from retrieval.datasets.composed import CirDataset
@@ -26,6 +27,8 @@ from retrieval.evaluate.report import as_json
 from retrieval.evaluate.run import EvalOptions, Evaluation, Models, evaluate
 from retrieval.evaluate.space import AttributeUse
 from retrieval.evaluate.submissions import write_circo_submission, write_cirr_submission
+from retrieval.strategies import COMPOSED
+from retrieval.strategies.ablations import ABLATIONS, union_grid
 
 READERS: Mapping[str, Callable[[Path, str], Sequence[CirDataset]]] = MappingProxyType(
     {
@@ -62,7 +65,7 @@ class Choice:
     "--data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True, help="Its folder."
 )
 @click.option("--split", help="Split, named as its files are (default: val; of SynthCIR test).")
-@click.option("--strategy", default="intersection", show_default=True, help="How stage 1 composes.")
+@click.option("--strategy", default="intersection", show_default=True, help="How stage 1 composes; ablations too.")
 @click.option("--rerank", is_flag=True, help="Run stage 2, the judge; slow without a GPU: see --limit.")
 @click.option("--depth", type=click.IntRange(1, 200), default=DEPTH, show_default=True, help="What the judge sees.")
 @click.option("--encoder", help="A name of SETR_ENCODERS, or a spec (default: the default encoder).")
@@ -107,7 +110,7 @@ def run(choice: Choice, options: EvalOptions, settings: Settings, *, console: Co
 
     datasets = READERS[choice.dataset](choice.data, choice.split)
     limit_threads(settings)
-    models = load_models(choice, settings)
+    models = load_models(choice, options.strategy, settings)
     cache = VectorCache(
         folder=choice.cache or settings.data_dir / "eval-cache",
         compute=f"device {choose_device(settings).type}, type {settings.dtype}",
@@ -120,9 +123,8 @@ def run(choice: Choice, options: EvalOptions, settings: Settings, *, console: Co
     return evaluate(datasets, models, options, cache=cache, progress=progress)
 
 
-def load_models(choice: Choice, settings: Settings) -> Models:
+def load_models(choice: Choice, strategy: str, settings: Settings) -> Models:
     """The models that the workers would load, by the settings or by what the command line says instead."""
-    from retrieval.compose import StrategyComposer
     from retrieval.encoders import load_encoder
 
     name = choice.encoder or settings.default_encoder
@@ -132,7 +134,19 @@ def load_models(choice: Choice, settings: Settings) -> Models:
         from retrieval.rerank import build_judge
 
         judge = build_judge(settings.model_copy(update={"reranker": choice.judge or settings.reranker}))
-    return Models(encoder=encoder, composer=StrategyComposer(), judge=judge)
+    captioner = None
+    if strategy == "caption":
+        from retrieval.caption import build_captioner
+
+        captioner = build_captioner(settings)
+    return Models(encoder=encoder, composer=build_composer(strategy), judge=judge, captioner=captioner)
+
+
+def build_composer(strategy: str) -> StrategyComposer:
+    """The service's strategies and the ablations; of the unions with another share of the text the one of that name."""
+    unions = union_grid()
+    asked = {strategy: unions[strategy]} if strategy in unions else {}
+    return StrategyComposer({**COMPOSED, **ABLATIONS, **asked})
 
 
 def write_submission(evaluation: Evaluation, folder: Path) -> list[Path]:

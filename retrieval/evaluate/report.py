@@ -154,7 +154,9 @@ def _explanations(evaluation: Evaluation) -> dict[str, float]:
 
 def _answer(answer: Answer) -> dict[str, Any]:
     """Ranks from 1 of the main target among the first 50, null beyond them or where nobody here knows the target."""
+    described = {} if answer.description is None else {"description": answer.description}
     return {
+        **described,
         "query": answer.query.id,
         "coarse_rank": _rank(answer.query.targets, answer.coarse.ranking),
         "rank": _rank(answer.query.targets, answer.ranked.ranking),

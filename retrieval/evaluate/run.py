@@ -9,10 +9,10 @@ from uuid import UUID
 import numpy as np
 from PIL.Image import Image as Picture
 
-from core.errors import InvalidInputError
+from core.errors import InvalidInputError, ModelLoadError
 from core.models import Candidate, Explanation, Vector, Vectors
 from core.pictures import decode
-from core.ports import Composer, Composition, CompositionInput, Encoder, Judge
+from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, Judge
 from core.reranking import PICTURE_SIDE_PX, final_order
 from core.space import Space
 from retrieval.datasets.composed import CirDataset, CirQuery
@@ -21,17 +21,19 @@ from retrieval.evaluate.protocols import DEPTH, PROTOCOLS, CirProtocol, Places, 
 from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
 from retrieval.strategies.linear import unit
 
+_CAPTION = "caption"
 _PICTURES_KEPT = 128
 """Decoded pictures that wait for the next query, which often has them on its list too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What is measured. Without a judge there is stage 1 only."""
+    """What is measured. Without a judge there is stage 1 only; the strategy `caption` needs a captioner."""
 
     encoder: Encoder
     composer: Composer
     judge: Judge | None = None
+    captioner: Captioner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,16 @@ class EvalOptions:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One query with what stage 1 found, what stage 2 made of it (None without a judge), and why."""
+    """One query with what stage 1 found, what stage 2 made of it (None without a judge), and why.
+
+    `description` is what a captioner wrote of the target; None where nobody asked for it.
+    """
 
     query: CirQuery
     coarse: Ranked
     final: Ranked | None
     explanation: Explanation
+    description: str | None = None
 
     @property
     def ranked(self) -> Ranked:
@@ -87,8 +93,11 @@ def evaluate(
 ) -> Evaluation:
     """Answer every query of a split, given as its parts, scoring whole galleries exactly.
 
-    InvalidInputError for an unknown strategy and for pictures that cannot be read.
+    InvalidInputError for an unknown strategy and for pictures that cannot be read; ModelLoadError when the strategy
+    needs a captioner and there is none.
     """
+    if options.strategy == _CAPTION and models.captioner is None:
+        raise ModelLoadError("The strategy `caption` needs a captioner: set SETR_CAPTIONER to the spec of a model.")
     if options.strategy not in models.composer.names():
         known = ", ".join(models.composer.names())
         raise InvalidInputError(f"There is no strategy {options.strategy!r}: use one of {known}.")
@@ -118,6 +127,7 @@ class _Coarse:
     order: Places
     scores: Vector
     composition: Composition
+    description: str | None
 
 
 class _Part:
@@ -154,10 +164,11 @@ class _Part:
         final = None if judge is None or not query.texts else self._rerank(query, coarse, judge)
         ordered = [self._names[place] for place in coarse.order]
         ranked = Ranked(tuple(ordered[:DEPTH]), of_members(ordered, query.members))
-        return Answer(query, ranked, final, coarse.composition.explanation)
+        return Answer(query, ranked, final, coarse.composition.explanation, coarse.description)
 
     def _search(self, query: CirQuery, text: Vector | None) -> _Coarse:
         place = self._places[query.reference]
+        description = self._describe(query)
         composition = self._models.composer.compose(
             "image" if text is None else self._options.strategy,
             CompositionInput(
@@ -167,10 +178,24 @@ class _Part:
                 mean=self._space.mean,
                 concepts=self._space.concepts,
                 attributes=self._space.attributes,
+                caption=None if description is None else self._encode_description(description, query),
             ),
         )
         scores = composition.score(self._vectors)
-        return _Coarse(best_first(scores, without=place if self._drops_reference else None), scores, composition)
+        order = best_first(scores, without=place if self._drops_reference else None)
+        return _Coarse(order, scores, composition, description)
+
+    def _describe(self, query: CirQuery) -> str | None:
+        """The captioner's words for the target, where the strategy asks for them; may be empty."""
+        captioner = self._models.captioner
+        if self._options.strategy != _CAPTION or captioner is None or not query.texts:
+            return None
+        return captioner.caption(self._picture(self._images[query.reference]), query.texts[0]).strip()
+
+    def _encode_description(self, description: str, query: CirQuery) -> Vector:
+        """As the service has it, the text itself stands in for a description that is empty."""
+        vector: Vector = self._models.encoder.encode_texts([description or query.texts[0]])[0]
+        return vector
 
     def _rerank(self, query: CirQuery, coarse: _Coarse, judge: Judge) -> Ranked:
         """The shortlist in its final order before the rest of the ranking; members outside of it are judged as well."""

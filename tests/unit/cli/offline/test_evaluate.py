@@ -96,6 +96,15 @@ def test_fashioniq_has_a_row_for_each_category_and_says_what_is_empty(evaluate: 
         assert word in result.output
 
 
+@pytest.mark.parametrize("strategy", ["intersection-span", "product-harris", "centred-sum-0.62"])
+def test_ablations_and_tuned_unions_are_strategies_too(evaluate: Eval, tmp_path: Path, strategy: str) -> None:
+    write_cirr(tmp_path / "data")
+    result = evaluate("cirr", "--strategy", strategy)
+
+    assert result.exit_code == 0, result.output
+    assert f"strategy {strategy}," in result.output
+
+
 def test_a_missing_picture_is_one_clean_line(evaluate: Eval, tmp_path: Path) -> None:
     (write_cirr(tmp_path / "data") / "dev" / "dev-2-0-img1.png").unlink()
     result = evaluate("cirr")
@@ -111,7 +120,8 @@ def test_a_missing_picture_is_one_clean_line(evaluate: Eval, tmp_path: Path) -> 
         (("fashioniq", "--submission", "out"), "no test server"),
         (("cirr", "--judge", "demo"), "add --rerank"),
         (("cirr", "--encoder", "nothing"), "nothing"),
-        (("cirr", "--strategy", "magic"), "magic"),
+        (("cirr", "--strategy", "magic"), "'magic': use one of text, image, sum"),
+        (("cirr", "--strategy", "caption"), "SETR_CAPTIONER"),
     ],
 )
 def test_what_would_mislead_is_refused(evaluate: Eval, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

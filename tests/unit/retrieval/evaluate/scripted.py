@@ -51,7 +51,7 @@ class ScriptedComposer:
     asked: list[tuple[str, CompositionInput]] = field(default_factory=list)
 
     def names(self) -> tuple[str, ...]:
-        return ("image", "intersection")
+        return ("image", "intersection", "caption")
 
     def compose(self, strategy: str, query: CompositionInput) -> Composition:
         if strategy not in self.names():

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL.Image import Image as Picture
 
-from core.errors import InvalidInputError
+from core.errors import InvalidInputError, ModelLoadError
 from core.models import Explanation
 from core.pictures import decode
 from retrieval.datasets.composed import CirQuery
@@ -164,7 +165,7 @@ def test_a_picture_that_cannot_be_read_is_an_error_that_names_it(images: dict[st
 
 def test_an_unknown_strategy_is_refused_before_anything_is_computed(images: dict[str, Path]) -> None:
     used = models()
-    with pytest.raises(InvalidInputError, match="image, intersection"):
+    with pytest.raises(InvalidInputError, match="image, intersection, caption"):
         evaluate([dataset("cirr", images, CIRR_QUERY)], used, EvalOptions(strategy="magic"))
     assert isinstance(used.encoder, ScriptedEncoder)
     assert used.encoder.pictures == 0
@@ -189,3 +190,34 @@ def test_a_limit_takes_queries_evenly(limit: int | None, chosen: str) -> None:
     queries = [CirQuery(str(number), "a", ("x",)) for number in range(10)]
 
     assert "".join(query.id for query in spread(queries, limit)) == chosen
+
+
+class Describer:
+    """Describes every target in the same words."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def caption(self, reference: Picture, text: str) -> str:
+        assert (reference.mode, text) == ("RGB", "red")
+        return self._words
+
+
+@pytest.mark.parametrize(("words", "searched"), [(" a red dress ", "a red dress"), ("", "red")])
+def test_the_caption_strategy_gets_a_description_or_else_the_text(
+    images: dict[str, Path], words: str, searched: str
+) -> None:
+    encoder = ScriptedEncoder()
+    composer = ScriptedComposer(encoder, {"red": SCORES})
+    used = Models(encoder, composer, captioner=Describer(words))
+    evaluation = evaluate([dataset("cirr", images, CIRR_QUERY)], used, EvalOptions(strategy="caption"))
+
+    assert evaluation.answers[0][0].description == words.strip()
+    caption = composer.asked[0][1].caption
+    assert caption is not None
+    assert encoder.texts[int(caption.argmax())] == searched
+
+
+def test_the_caption_strategy_needs_a_captioner(images: dict[str, Path]) -> None:
+    with pytest.raises(ModelLoadError, match="SETR_CAPTIONER"):
+        evaluate([dataset("cirr", images, CIRR_QUERY)], models(), EvalOptions(strategy="caption"))
