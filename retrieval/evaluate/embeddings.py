@@ -86,7 +86,8 @@ def _embed(dataset: CirDataset, encoder: Encoder, threads: int, progress: Progre
                 vectors[start : start + len(pictures)] = encoder.encode_images(pictures)
             update(min(start + _BATCH, len(paths)))
     if unreadable:
-        raise InvalidInputError(f"{len(unreadable)} of {len(paths)} images cannot be read: {listed(sorted(unreadable))}")
+        names = listed(sorted(unreadable))  # threads find them in any order
+        raise InvalidInputError(f"{len(unreadable)} of {len(paths)} images cannot be read: {names}")
     return vectors
 
 
