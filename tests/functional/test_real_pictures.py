@@ -1,8 +1,10 @@
 """Pictures as people have them: each is imported, or fails with its own code, and the rest of the batch goes on."""
 
+import io
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests import pictures
 from tests.functional.conftest import Service, zipped
@@ -67,7 +69,9 @@ def test_a_rotated_photo_is_stored_upright_in_size(service: Service, job: dict[s
     assert job["progress"]["created"]
     found = service.http.get("/galleries/real-pictures/images", params={"external_id": "sideways.jpg"}).json()
     image = found["items"][0]
-    assert (image["width"], image["height"]) == (pictures.HEIGHT, pictures.WIDTH)
+    stored = Image.open(io.BytesIO(pictures.rotated(6)))
+    assert stored.size == (pictures.HEIGHT, pictures.WIDTH)
+    assert (image["width"], image["height"]) == (pictures.WIDTH, pictures.HEIGHT)
 
 
 def test_a_mislabelled_file_is_served_as_what_it_is(service: Service, job: dict[str, Any]) -> None:
