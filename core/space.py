@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -62,8 +62,8 @@ class Spaces:
         with self._ctx.uow() as uow:
             mean = _mean(uow, index, gallery.image_count)
             by_attribute = uow.images.terms(gallery.id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE)
-            attributes = _words(by_attribute)
-            concepts = self._concepts(uow, self._vocabulary(attributes), index, encoder)
+            attributes = words_of(by_attribute)
+            concepts = self._concepts(uow, vocabulary(attributes, self._composer.general_vocabulary()), index, encoder)
             uow.commit()
         return Space(mean=mean, concepts=concepts, attributes=attributes)
 
@@ -82,15 +82,8 @@ class Spaces:
         uow.concepts.replace(index.id, concepts)
         return concepts
 
-    def _vocabulary(self, attributes: Mapping[str, str]) -> dict[str, ConceptKind]:
-        """The catalog's own attribute words, or a general vocabulary when it has none; scenes as contrast."""
-        general = self._composer.general_vocabulary()
-        products = sorted(attributes) or general[ConceptKind.PRODUCT]
-        scenes = dict.fromkeys(general[ConceptKind.SCENE], ConceptKind.SCENE)
-        return scenes | dict.fromkeys(products, ConceptKind.PRODUCT)
 
-
-def _words(by_attribute: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def words_of(by_attribute: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Attribute of each term that is a word: prices, sizes in digits and article numbers mean nothing to an encoder."""
     return {
         term.lower(): name
@@ -98,6 +91,13 @@ def _words(by_attribute: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
         for term in terms
         if any(letter.isalpha() for letter in term)
     }
+
+
+def vocabulary(words: Iterable[str], general: Mapping[str, tuple[str, ...]]) -> dict[str, ConceptKind]:
+    """The catalog's own attribute words, or general product words when it has none; scenes as contrast."""
+    products = sorted(words) or general[ConceptKind.PRODUCT]
+    scenes = dict.fromkeys(general[ConceptKind.SCENE], ConceptKind.SCENE)
+    return scenes | dict.fromkeys(products, ConceptKind.PRODUCT)
 
 
 def _mean(uow: UnitOfWork, index: Index, count: int) -> Vector | None:

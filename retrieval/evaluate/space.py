@@ -6,9 +6,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from core.models import ConceptKind, Concepts, Vectors
+from core.models import Concepts, Vectors
 from core.ports import Composer, Encoder
-from core.space import CONCEPT_MAX_WORDS, CONCEPTS_PER_ATTRIBUTE, Space
+from core.space import CONCEPT_MAX_WORDS, CONCEPTS_PER_ATTRIBUTE, Space, vocabulary, words_of
 from retrieval.datasets.wording import NOUNS, WORDINGS
 
 MISSING_SHARE = 0.3
@@ -32,10 +32,8 @@ class AttributeUse(StrEnum):
 
 def build_space(vectors: Vectors, attributes: Attributes, *, encoder: Encoder, composer: Composer) -> Space:
     """Mean of a gallery float32 [n, d], and the concepts that its attributes, or the general vocabulary, define."""
-    words = _words(attributes)
-    general = composer.general_vocabulary()
-    kinds = dict.fromkeys(general[ConceptKind.SCENE], ConceptKind.SCENE)
-    kinds |= dict.fromkeys(sorted(words) or general[ConceptKind.PRODUCT], ConceptKind.PRODUCT)
+    words = words_of(_frequent_values(attributes))
+    kinds = vocabulary(words, composer.general_vocabulary())
     concepts = Concepts(terms=tuple(kinds), kinds=tuple(kinds.values()), vectors=encoder.encode_texts(list(kinds)))
     return Space(mean=vectors.mean(axis=0, dtype=np.float32), concepts=concepts, attributes=words)
 
@@ -67,17 +65,15 @@ def _synonym(value: str) -> str:
     return short[0] if short else ""
 
 
-def _words(attributes: Attributes) -> dict[str, str]:
-    """Attribute of each term that is a word of the catalog: the most frequent short values of each attribute."""
+def _frequent_values(attributes: Attributes) -> dict[str, tuple[str, ...]]:
+    """The most frequent short values of each attribute, as `Images.terms` finds them in Postgres."""
     counts: dict[str, Counter[str]] = {}
     for each in attributes.values():
         for name, value in each.items():
             term = " ".join(value.split())
             if term and len(term.split()) <= CONCEPT_MAX_WORDS:
                 counts.setdefault(name, Counter())[term] += 1
-    words = {}
-    for name, counted in sorted(counts.items()):
-        for term, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:CONCEPTS_PER_ATTRIBUTE]:
-            if any(letter.isalpha() for letter in term):
-                words[term.lower()] = name
-    return words
+    return {
+        name: tuple(sorted(counted, key=lambda term: (-counted[term], term))[:CONCEPTS_PER_ATTRIBUTE])
+        for name, counted in sorted(counts.items())
+    }
