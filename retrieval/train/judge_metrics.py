@@ -58,7 +58,7 @@ def calibrate(folder: Path, *, encoder: Path, cache: Path) -> dict[str, Any]:
     judge = load_judge(folder)
     tuned, judged = judge_shortlists(*judge, dev), judge_shortlists(*judge, test)
     temperature, bias = fit_sigmoid(tuned.margins, tuned.right)
-    weight = float(max(_GRID, key=lambda share: (_mean_reciprocal_rank(tuned, temperature, bias, share), -share)))
+    weight = fit_weight(tuned, temperature, bias)
     calibration = {"temperature": temperature, "bias": bias, "weight": weight}
     (folder / "lora" / "calibration.json").write_text(json.dumps(calibration, indent=2) + "\n")
     return {
@@ -151,6 +151,21 @@ def margins(
     return np.concatenate(found).astype(np.float32)
 
 
+def fit_weight(judged: Judged, temperature: float, bias: float) -> float:
+    """The judge's share of the final order: the smallest whose gain is real.
+
+    The mean reciprocal rank may be at most one standard error below that of the best share (the one-standard-error
+    rule), so a judge that helps by chance alone gets no say.
+    """
+    gains = [1.0 / (1.0 + _ranks(judged, temperature, bias, float(share))) for share in _GRID]
+    best = max(gains, key=lambda gain: float(gain.mean()))
+    for share, gain in zip(_GRID, gains, strict=True):
+        lost = best - gain
+        if float(lost.mean()) <= float(lost.std()) / len(lost) ** 0.5:
+            return float(share)
+    return float(_GRID[-1])
+
+
 def _fused(judged: Judged, temperature: float, bias: float, weight: float) -> Vectors:
     low, high = judged.coarse.min(axis=1, keepdims=True), judged.coarse.max(axis=1, keepdims=True)
     coarse = (judged.coarse - low) / np.maximum(high - low, 1e-9)
@@ -164,10 +179,6 @@ def _ranks(judged: Judged, temperature: float, bias: float, weight: float) -> Ve
     order = np.argsort(-scores, axis=1, kind="stable")
     sorted_right = np.take_along_axis(judged.right, order, axis=1)
     return np.where(sorted_right.any(axis=1), sorted_right.argmax(axis=1), np.inf).astype(np.float32)
-
-
-def _mean_reciprocal_rank(judged: Judged, temperature: float, bias: float, weight: float) -> float:
-    return float((1.0 / (1.0 + _ranks(judged, temperature, bias, weight))).mean())
 
 
 def _recalls(judged: Judged, temperature: float, bias: float, weight: float) -> dict[str, float]:

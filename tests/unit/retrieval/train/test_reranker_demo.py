@@ -9,7 +9,7 @@ from PIL import Image
 from retrieval.datasets.products import Split
 from retrieval.prompt import ANSWERS, INSTRUCTION, judge_messages
 from retrieval.train.encoder_demo import EncoderShape, write_model
-from retrieval.train.judge_metrics import fit_sigmoid
+from retrieval.train.judge_metrics import Judged, fit_sigmoid, fit_weight
 from retrieval.train.judge_model import (
     JudgeShape,
     adopt_tower,
@@ -125,3 +125,14 @@ def test_the_sigmoid_is_fitted_to_what_was_right() -> None:
 
     assert temperature == pytest.approx(2.0, rel=0.15)
     assert bias == pytest.approx(-1.0, abs=0.15)
+
+
+def test_only_a_judge_that_helps_gets_a_say() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.random((200, 20)).astype(np.float32)
+    right = np.arange(20)[None, :] == rng.integers(20, size=(200, 1))
+    good = np.where(right, 5.0, -5.0).astype(np.float32)
+    noise = rng.normal(size=(200, 20)).astype(np.float32)
+
+    assert fit_weight(Judged(coarse, good, right), 1.0, 0.0) > 0.4
+    assert fit_weight(Judged(coarse + right, noise, right), 1.0, 0.0) == 0.0
