@@ -25,7 +25,6 @@ READ_BYTES = 256 * 1024
 
 _POOL_SIZE = 32
 _ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
-_OURS_ALREADY = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 
 
 class S3ObjectStore:
@@ -44,8 +43,9 @@ class S3ObjectStore:
                 return
             try:
                 self._client.make_bucket(self._bucket, self._region)
-            except S3Error as error:
-                if error.code not in _OURS_ALREADY:
+            except (S3Error, InvalidResponseError):
+                # Another process was faster. Stores say so in different ways, some in answers that minio cannot read.
+                if not self._client.bucket_exists(self._bucket):
                     raise
 
     def put(self, key: str, data: bytes, *, media_type: str) -> None:

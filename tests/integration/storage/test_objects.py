@@ -2,11 +2,13 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import urllib3
@@ -160,6 +162,20 @@ def test_the_bucket_is_made_once(services: RunningServices) -> None:
     store.ensure_bucket()
     store.check()
     store.put("key", b"", media_type=ANY)
+
+
+def test_many_processes_may_make_the_bucket_at_once(services: RunningServices) -> None:
+    settings = services.settings.model_copy(update={"s3_bucket": f"contested-{uuid4().hex}"})
+    stores = [S3ObjectStore(settings) for _ in range(8)]
+    together = threading.Barrier(len(stores))
+
+    def ensure(store: S3ObjectStore) -> None:
+        together.wait()
+        store.ensure_bucket()
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(ensure, stores))
+    stores[0].check()
 
 
 def calls_fail(store: S3ObjectStore) -> None:
