@@ -12,12 +12,14 @@ import pytest
 # The child holds the write end of a fifo for as long as it lives. Unlike a process id, that tells a zombie from a live
 # process. A shell, not Python, as the interpreter may lie where another user cannot enter.
 SUPERVISOR = """
-import sys
+import signal, sys
 from contextlib import suppress
 from pathlib import Path
 from cli.local.child import Child
 from cli.local.supervisor import Supervisor, sigterm_as_interrupt
 
+# Whoever runs the tests in the background of a shell makes all their processes ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder, user = Path(sys.argv[1]), sys.argv[2] or None
 child = Child(
     name="holder",
