@@ -251,13 +251,18 @@ def _strike(ctx: Context, unit: ClaimedUnit) -> None:
 
 
 def _fail_job(ctx: Context, unit: ClaimedUnit, *, code: str, detail: str) -> None:
-    with ctx.uow() as uow:
-        uow.units.lock(unit.id, unit.lease_token)
-        uow.units.finish(unit.id, UnitState.FAILED)
-        job = uow.jobs.lock(unit.job_id)
-        if job is not None and job.state not in jobs.TERMINAL:
-            jobs.fail(uow, job, code=code, detail=detail)
-        uow.commit()
+    try:
+        with ctx.uow() as uow:
+            uow.units.lock(unit.id, unit.lease_token)
+            uow.units.finish(unit.id, UnitState.FAILED)
+            job = uow.jobs.lock(unit.job_id)
+            if job is not None and job.state not in jobs.TERMINAL:
+                jobs.fail(uow, job, code=code, detail=detail)
+            uow.commit()
+    except LeaseLostError:
+        log.warning("unit.lease_lost")
+    except UnavailableError as error:
+        log.warning("unit.lease_left_to_expire", reason=error.detail)
 
 
 def _ring_if_more(ctx: Context, slot: WorkerSlot) -> None:
