@@ -65,7 +65,7 @@ class Phase:
 
 _CURRICULUM = (
     Phase("reading", (Task.DESCRIBE, Task.DESCRIBE, Task.DESCRIBE, Task.ASK), steps=200, batch=64),
-    Phase("comparing", (Task.DESCRIBE, Task.COMPARE, Task.COMPARE, Task.IMAGINE, Task.CHECK, Task.CHECK), steps=400),
+    Phase("comparing", (Task.DESCRIBE, Task.COMPARE, Task.COMPARE, Task.IMAGINE, Task.CHECK, Task.CHECK), steps=1500),
 )
 
 
@@ -77,7 +77,7 @@ class JudgeRecipe:
     shape: JudgeShape = field(default_factory=JudgeShape)
     pictures: int = 8_000
     base: tuple[Phase, ...] = _CURRICULUM
-    adapter: Phase = field(default_factory=lambda: Phase("judging", (Task.JUDGE,), steps=300))
+    adapter: Phase = field(default_factory=lambda: Phase("judging", (Task.JUDGE,), steps=400, learning_rate=2e-3))
     seed: int = 1
 
 
