@@ -196,7 +196,7 @@ def _settle(uow: UnitOfWork, job: Job) -> None:
     """After a unit ended: close the job, or name the stage that is still open."""
     open_kinds = uow.units.open_kinds(job.id)
     if not open_kinds:
-        jobs.close_if_done(uow, job)
+        jobs.close(uow, job)
         return
     first = next(kind for kind in UnitKind if kind in open_kinds)
     uow.jobs.set_stage(job.id, STAGE_OF[first])

@@ -57,6 +57,11 @@ def close_if_done(uow: UnitOfWork, job: Job) -> bool:
     """End the job if none of its units is open. The caller holds the job's row lock, so exactly one wins."""
     if job.state in TERMINAL or uow.units.open_kinds(job.id):
         return False
+    return close(uow, job)
+
+
+def close(uow: UnitOfWork, job: Job) -> bool:
+    """End a job that has no open unit, by its counters as they are now. The caller holds the row lock."""
     fresh = uow.jobs.lock(job.id)
     if fresh is None:
         return False
