@@ -27,6 +27,8 @@ bp = APIBlueprint("jobs", __name__, tag="Jobs")
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet compute a cell instead of showing it."""
 
 
 @bp.get("/jobs")
@@ -71,7 +73,10 @@ def get_job(job_id: UUID, query_data: PollQuery) -> Response:
 @bp.input(ItemsQuery, location="query")
 @bp.output(ItemPage)
 def list_items(job_id: UUID, query_data: ItemsQuery) -> Response:
-    """List outcomes that are not plain success. With `Accept: application/x-ndjson` or `text/csv`: all of them."""
+    """List outcomes that are not plain success. With `Accept: application/x-ndjson` or `text/csv`: all of them.
+
+    In CSV, a cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     filters = {"job": job_id, "state": query_data.state}
     query = jobs.ItemQuery(
         outcome=query_data.state, size=query_data.page_size, after=page_key(query_data.page_token, filters)
@@ -133,5 +138,5 @@ def _csv_lines(items: Iterable[ItemOutcome]) -> Iterator[str]:
 
 def _csv_line(cells: list[str]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(cells)
+    csv.writer(line).writerow([f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
     return line.getvalue()

@@ -126,6 +126,17 @@ def test_items_as_json_lines_and_table(call: Caller, job: dict[str, Any], world:
     assert call("GET", path, query_string={"state": "canceled"}).json == {"items": [], "next_page_token": None}
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_table_is_a_formula(call: Caller, job: dict[str, Any], world: World, start: str) -> None:
+    """Ids and reasons come from whoever wrote the manifest; the table is opened by somebody else."""
+    name = f'{start}HYPERLINK("http://evil.test")'
+    world.store.items.rows.append((UUID(job["id"]), ItemOutcome(name, Outcome.FAILED, name, "truncated", name)))
+    path = f"/jobs/{job['id']}/items"
+    (row,) = csv.DictReader(StringIO(call("GET", path, headers={"Accept": "text/csv"}).text, newline=""))
+    assert {row["external_id"], row["source"], row["detail"]} == {f"'{name}"}
+    assert json.loads(call("GET", path, headers={"Accept": "application/x-ndjson"}).text)["external_id"] == name
+
+
 def test_cancel(call: Caller, job: dict[str, Any]) -> None:
     canceled = call("POST", f"/jobs/{job['id']}/cancel")
     assert (canceled.status_code, canceled.json["state"]) == (202, "canceled")
