@@ -25,19 +25,27 @@ def read_plainly(model: MultimodalModel, prompt: str, reference: Picture) -> Rea
     """A reader that runs the whole prompt, of two picture placeholders, anew for each candidate: for any model."""
 
     def read(candidates: Sequence[Picture]) -> torch.Tensor:
-        inputs = model.processor(
-            text=[prompt] * len(candidates),
-            images=[[reference, candidate] for candidate in candidates],
-            add_special_tokens=model.lacks_start(prompt),
-            padding=True,
-            padding_side="right",  # so that positions count from the first real token
-            return_tensors="pt",
-        ).to(model.placement.device, model.placement.dtype)
+        inputs = whole_inputs(model, [prompt] * len(candidates), [(reference, candidate) for candidate in candidates])
         with torch.inference_mode():
             states = model.network.base_model(**inputs, use_cache=False).last_hidden_state
-        return _last(states, inputs["attention_mask"])
+        return last_states(states, inputs["attention_mask"])
 
     return read
+
+
+def whole_inputs(model: MultimodalModel, prompts: Sequence[str], pairs: Sequence[tuple[Picture, Picture]]) -> Any:
+    """What the model's own forward pass takes for prompts of two picture placeholders each, on its device.
+
+    Padded on the right, so that positions count from the first real token.
+    """
+    return model.processor(
+        text=list(prompts),
+        images=[list(pair) for pair in pairs],
+        add_special_tokens=model.lacks_start(prompts[0]),
+        padding=True,
+        padding_side="right",
+        return_tensors="pt",
+    ).to(model.placement.device, model.placement.dtype)
 
 
 def read_after_prefix(model: MultimodalModel, prompt: str, reference: Picture) -> Reader:
@@ -97,7 +105,7 @@ class _Prefix:
         shared = copy.deepcopy(cache)  # a forward pass appends to its cache
         shared.batch_repeat_interleave(count)
         output = self._forward(ids, whole_mask, {**seen.features, **positions, "past_key_values": shared})
-        return _last(output.last_hidden_state, mask)
+        return last_states(output.last_hidden_state, mask)
 
     def _positions(self, ids: torch.Tensor, mask: torch.Tensor, features: _Inputs) -> _Inputs:
         return PREFIX_FAMILIES[self.model.family](self.model, ids, mask, features)
@@ -130,7 +138,7 @@ def _look(model: MultimodalModel, pictures: Sequence[Picture]) -> _Seen:
     return _Seen([row[kept] for row, kept in zip(ids, mask, strict=True)], features)
 
 
-def _last(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def last_states(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The state of the last real token of each right-padded row: with full logits, a batch would take gigabytes."""
     return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
 

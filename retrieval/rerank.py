@@ -51,7 +51,7 @@ class HuggingFaceJudge:
         self._calibration = calibration
         self._batch = scoring.batch
         self._open = read_after_prefix if scoring.shared_prefix else read_plainly
-        self._direction = _answer_direction(model, spec)
+        self._direction = answer_direction(model, spec)
 
     def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> list[float]:
         """P(Yes) in 0..1 per candidate, in order: sigma((z_yes - z_no) / temperature + bias), in float32.
@@ -81,7 +81,7 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
     """
     source = parse_judge_spec(settings.reranker, models_dir=settings.models_dir)
     model = load_multimodal(source, settings, role="judge")
-    _check_template(model, settings.reranker)
+    check_template(model, settings.reranker)
     shared = share_prefix and model.family in PREFIX_FAMILIES
     return HuggingFaceJudge(
         model,
@@ -107,7 +107,8 @@ def read_calibration(source: JudgeSource) -> Calibration:
         ) from error
 
 
-def _check_template(model: MultimodalModel, spec: str) -> None:
+def check_template(model: MultimodalModel, spec: str) -> None:
+    """ModelLoadError when the model has no chat template, or one that does not show both pictures."""
     try:
         prompt = model.prompt(judge_messages(""))
     except ValueError as error:  # transformers' way to say that there is none
@@ -121,8 +122,11 @@ def _check_template(model: MultimodalModel, spec: str) -> None:
 _PICTURES = 2
 
 
-def _answer_direction(model: MultimodalModel, spec: str) -> torch.Tensor:
-    """Row of Yes minus row of No in the output head, float32 [hidden]: its product with a state is z_yes - z_no."""
+def answer_direction(model: MultimodalModel, spec: str) -> torch.Tensor:
+    """Row of Yes minus row of No in the output head, float32 [hidden]: its product with a state is z_yes - z_no.
+
+    ModelLoadError when an answer is more than one token, or when an adapter has changed the head.
+    """
     head = model.network.get_output_embeddings()
     if type(head) is not torch.nn.Linear:
         raise ModelLoadError(f"The adapter of {spec} changes the output head: train it on the inner layers only.")
