@@ -18,6 +18,29 @@ def upload_key(tenant_id: UUID, job_id: UUID, number: int) -> str:
     return f"tenants/{tenant_id}/uploads/{job_id}/{number}"
 
 
+def uploads_prefix(tenant_id: UUID) -> str:
+    """Prefix of everything uploaded with requests."""
+    return f"tenants/{tenant_id}/uploads/"
+
+
+def job_of_upload(key: str) -> UUID | None:
+    """The job that an upload's key names; None when it names none."""
+    try:
+        return UUID(key.split("/")[3])
+    except (IndexError, ValueError):
+        return None
+
+
+def export_key(tenant_id: UUID, job_id: UUID, part: int) -> str:
+    """Key of the n-th file of an export."""
+    return f"{export_prefix(tenant_id, job_id)}part-{part:05d}.parquet"
+
+
+def export_prefix(tenant_id: UUID, job_id: UUID) -> str:
+    """Prefix of the files of an export."""
+    return f"tenants/{tenant_id}/exports/{job_id}/"
+
+
 def job_prefix(tenant_id: UUID, job_id: UUID) -> str:
     """Prefix of everything uploaded for one job."""
     return f"tenants/{tenant_id}/uploads/{job_id}/"

@@ -7,7 +7,6 @@ import structlog
 
 from core import jobs
 from core.context import Context
-from core.keys import job_prefix
 from core.models import Consumers, JobState
 
 log = structlog.get_logger()
@@ -64,17 +63,3 @@ def _end_with_coarse_order(ctx: Context, job_id: UUID) -> bool:
         uow.jobs.set_state(job_id, JobState.SUCCEEDED)
         uow.commit()
     return True
-
-
-def expire(ctx: Context) -> int:
-    """Delete finished jobs past their retention, with the files uploaded for them. Returns how many."""
-    with ctx.uow() as uow:
-        expired = uow.jobs.expired(ctx.clock.now(), limit=SWEEP)
-        uow.idempotency.expire(older_than=timedelta(hours=24))
-        uow.commit()
-    for job in expired:
-        ctx.objects.delete(ctx.objects.keys(job_prefix(job.tenant_id, job.id)))
-    with ctx.uow() as uow:
-        uow.jobs.remove([job.id for job in expired])
-        uow.commit()
-    return len(expired)

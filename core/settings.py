@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.urls import parse_networks, parse_ports
 
 ENV_PREFIX = "SETR_"
 MEBIBYTE = 1024 * 1024
@@ -58,6 +60,9 @@ class Settings(BaseSettings):
     torch_threads: int = Field(0, ge=0, description="CPU threads of torch in a worker; 0: torch's own choice.")
     embed_batch: int = Field(32, ge=1, description="Images a batch of an embedding unit.")
     rerank_batch: int = Field(16, ge=1, description="Candidates a forward pass of the judge.")
+    rerank_memory_mib: int = Field(
+        256, ge=0, description="Room for what the judge saw of pictures, on its device, in MiB; 0: look anew each time."
+    )
 
     # ingest
     ingest_threads: int = Field(4, ge=1, description="Threads of an ingest worker.")
@@ -70,6 +75,17 @@ class Settings(BaseSettings):
     max_archive_ratio: int = Field(200, ge=1, description="Largest ratio of unpacked to packed size of an entry.")
     thumbnail_px: int = Field(256, ge=32, description="Longer side of thumbnails, in pixels.")
 
+    # pictures from elsewhere
+    fetch_ports: str = Field("80,443", description="Ports that URLs may name: 80,443,8000-8999.")
+    fetch_networks: str = Field(
+        "", description="Networks that URLs may lead to although they are not public: 10.1.0.0/16,192.168.7.5."
+    )
+    fetch_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds a URL may take in all; at most a quarter of batch_limit_s counts."
+    )
+    fetch_threads: int = Field(8, ge=1, description="URLs that a unit fetches at once.")
+    fetch_per_host: int = Field(8, ge=1, description="URLs of one host that a process fetches at once.")
+
     # durable work
     lease_s: float = Field(
         20.0, gt=0, description="A claimed unit is anybody's again this long after its last sign of life."
@@ -79,6 +95,9 @@ class Settings(BaseSettings):
     deadlines_every_s: float = Field(2.0, gt=0, description="Period of the check of re-rank budgets.")
     heartbeat_s: float = Field(5.0, gt=0, description="Period of worker heartbeats.")
     worker_dead_after_s: float = Field(30.0, gt=0, description="A worker silent for this long counts as gone.")
+    upkeep_every_s: float = Field(
+        3600.0, gt=0, description="Period of upkeep: expired jobs, unused pictures, old keys."
+    )
     job_retention_days: int = Field(30, ge=1, description="Days that finished jobs are kept.")
     query_retention_hours: int = Field(
         24, ge=1, description="Hours that queries and their reference pictures are kept."
@@ -97,6 +116,18 @@ class Settings(BaseSettings):
         "INFO", description="Least severity that is logged."
     )
     log_format: Literal["json", "console"] = Field("json", description="JSON lines, or colours for people.")
+
+    @field_validator("fetch_ports")
+    @classmethod
+    def _ports(cls, value: str) -> str:
+        parse_ports(value)
+        return value
+
+    @field_validator("fetch_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
 
 def load_settings() -> Settings:

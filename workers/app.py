@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery, signals
 from kombu.entity import Queue as KombuQueue
 
-from core import durable, reconcile
+from core import durable, reconcile, upkeep
 from core.context import Context
 from core.durable import Handler, WorkerSlot
 from core.models import Queue, UnitKind
@@ -17,9 +18,9 @@ from workers.heartbeat import Heartbeat, heartbeat_step
 
 RECONCILE_TASK = "setr.reconcile"
 DEADLINES_TASK = "setr.deadlines"
-EXPIRE_TASK = "setr.expire"
+UPKEEP_TASK = "setr.upkeep"
 TICK_LIFE_S = 15
-EXPIRE_EVERY_S = 600.0
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -51,10 +52,18 @@ def _schedule(settings: Settings) -> dict[str, Any]:
     def tick(task: str, every_s: float, queue: Queue) -> dict[str, Any]:
         return {"task": task, "schedule": every_s, "options": {"queue": queue.value, "expires": TICK_LIFE_S}}
 
+    upkeep_s = settings.upkeep_every_s
+
     return {
         "reconcile": tick(RECONCILE_TASK, settings.reconcile_every_s, Queue.RECONCILE),
         "deadlines": tick(DEADLINES_TASK, settings.deadlines_every_s, Queue.RECONCILE),
-        "expire": tick(EXPIRE_TASK, EXPIRE_EVERY_S, Queue.MAINTENANCE),
+        # Due at each start, because a scheduler that is restarted more often than that would never come to it.
+        "upkeep": {
+            "task": UPKEEP_TASK,
+            "schedule": upkeep_s,
+            "options": {"queue": Queue.MAINTENANCE.value, "expires": upkeep_s},
+            "last_run_at": LONG_AGO,
+        },
     }
 
 
@@ -81,15 +90,15 @@ def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], he
         """End queries whose re-rank budget is over."""
         reconcile.enforce_deadlines(ctx)
 
-    def run_expire() -> None:
+    def run_upkeep() -> None:
         """Delete what is past its retention."""
-        reconcile.expire(ctx)
+        upkeep.run(ctx, stopping=stopping.is_set)
 
     tasks: dict[str, Callable[..., None]] = {
         RUN_UNIT_TASK: run_unit,
         RECONCILE_TASK: run_reconcile,
         DEADLINES_TASK: run_deadlines,
-        EXPIRE_TASK: run_expire,
+        UPKEEP_TASK: run_upkeep,
     }
     for name, task in tasks.items():
         app.task(name=name, ignore_result=True)(task)

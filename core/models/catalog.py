@@ -1,6 +1,6 @@
 """Galleries and their images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -46,13 +46,18 @@ class ImageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A validated picture in the object store, addressed by content."""
+    """A validated picture in the object store, addressed by content.
+
+    `phash` and `tint` say what it looks like (core/duplicates.py); None where that was not computed or not asked for.
+    """
 
     sha256: str
     size_bytes: int
     width: int
     height: int
     media_type: str
+    phash: int | None = field(default=None, compare=False)
+    tint: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

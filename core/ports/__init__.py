@@ -4,7 +4,7 @@ Adapters translate every driver error into `core.errors`; an unreachable service
 """
 
 from core.ports.access import ApiKeys, IdempotencyKeys, SavedResponse
-from core.ports.catalog import Blobs, Galleries, Images, StoredImage, Written
+from core.ports.catalog import BlobRef, Blobs, Galleries, Images, StoredImage, Written
 from core.ports.jobs import Candidates, JobItems, JobQuery, Jobs
 from core.ports.method import (
     Captioner,
@@ -20,9 +20,11 @@ from core.ports.services import Clock, Doorbell, ObjectStore
 from core.ports.units import Units, Workers
 from core.ports.uow import UnitOfWork, UnitOfWorkFactory
 from core.ports.vectors import ConceptStore, Indexes, VectorIndex
+from core.ports.web import Fetch, Fetched, Fetcher, NotModified, Reply, Validators
 
 __all__ = [
     "ApiKeys",
+    "BlobRef",
     "Blobs",
     "Candidates",
     "Captioner",
@@ -34,6 +36,9 @@ __all__ = [
     "Doorbell",
     "Encoder",
     "EncoderRegistry",
+    "Fetch",
+    "Fetched",
+    "Fetcher",
     "Galleries",
     "IdempotencyKeys",
     "Images",
@@ -43,12 +48,15 @@ __all__ = [
     "Jobs",
     "Judge",
     "JudgeIdentity",
+    "NotModified",
     "ObjectStore",
+    "Reply",
     "SavedResponse",
     "StoredImage",
     "UnitOfWork",
     "UnitOfWorkFactory",
     "Units",
+    "Validators",
     "VectorIndex",
     "Workers",
     "Written",

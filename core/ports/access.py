@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +22,10 @@ class ApiKeys(Protocol):
 
     def find(self, key_sha256: str) -> Principal | None:
         """Who the key belongs to; one indexed look-up."""
+        ...
+
+    def tenants(self) -> tuple[UUID, ...]:
+        """Ids of all tenants."""
         ...
 
 
@@ -50,6 +54,6 @@ class IdempotencyKeys(Protocol):
         """Forget a reservation whose request failed before it had any effect."""
         ...
 
-    def expire(self, *, older_than: timedelta) -> int:
-        """Delete old keys."""
+    def expire(self, *, before: datetime, limit: int) -> int:
+        """Delete up to `limit` keys that were made before that moment; returns how many."""
         ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -107,13 +108,42 @@ class Images(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """Names a blob."""
+
+    tenant_id: UUID
+    sha256: str
+
+
 class Blobs(Protocol):
-    """Which pictures the bucket holds for a tenant."""
+    """Which pictures the bucket holds. docs/adr/0018 says how an import and the collector keep out of each other's way.
+
+    Nobody refers to a blob: no image has it, and no import is open that may have found it.
+    """
 
     def touch(self, tenant_id: UUID, sha256s: Sequence[str]) -> dict[str, Blob]:
-        """Lock and touch those that are there, so that no GC takes them; returns them."""
+        """Lock and touch those that are there, so that no GC takes them; returns them.
+
+        Condemned ones are touched too, but count as absent: they have to be stored and added again.
+        """
         ...
 
     def add(self, tenant_id: UUID, blobs: Sequence[Blob]) -> None:
-        """Insert or touch, in sha256 order."""
+        """Insert or touch, in sha256 order; their objects were stored before."""
+        ...
+
+    def condemn(self, *, before: datetime, after: BlobRef, limit: int) -> BlobRef | None:
+        """Of the `limit` blobs that follow `after`, condemn those untouched since `before` that nobody refers to.
+
+        Returns the last one looked at; None past the end.
+        """
+        ...
+
+    def lock_condemned(self, *, before: datetime, limit: int) -> tuple[BlobRef, ...]:
+        """Lock condemned blobs untouched since `before`: whoever wants one waits for this transaction."""
+        ...
+
+    def remove(self, blobs: Sequence[BlobRef]) -> None:
+        """Delete rows whose objects are gone."""
         ...

@@ -63,7 +63,11 @@ class Jobs(Protocol):
         ...
 
     def set_state(self, job_id: UUID, state: JobState, *, error: dict[str, Any] | None = None) -> None:
-        """Write a state that `core.jobs` allowed; a terminal one sets `finished_at`, and what is left is canceled."""
+        """Write a state that `core.jobs` allowed.
+
+        A terminal one sets `finished_at`, counts what is left as canceled, moves `expires_at` so that the job is kept
+        for its whole time from now on, and files the delivery of its webhook, if it has one.
+        """
         ...
 
     def overdue(self, now: datetime, *, limit: int) -> tuple[UUID, ...]:
@@ -76,6 +80,14 @@ class Jobs(Protocol):
 
     def cancelling(self, *, limit: int) -> tuple[UUID, ...]:
         """Jobs in state `cancelling`."""
+        ...
+
+    def known(self, job_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of the ids that exist."""
+        ...
+
+    def strip(self, job_id: UUID, *, limit: int) -> int:
+        """Delete up to `limit` of a finished job's items and units; returns how many. For jobs too large to remove."""
         ...
 
     def remove(self, job_ids: Sequence[UUID]) -> None:

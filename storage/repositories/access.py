@@ -1,11 +1,11 @@
 """Tenants, API keys and replayable first responses."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import ConflictError
@@ -21,6 +21,13 @@ RESERVATION_TTL = timedelta(minutes=1)
 _FIND = select(ApiKeyRow.tenant_id, ApiKeyRow.id, ApiKeyRow.scopes).where(
     ApiKeyRow.key_sha256 == bindparam("key_sha256")
 )
+
+
+_EXPIRE = text("""
+    DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
+        SELECT tenant_id, key FROM idempotency_keys WHERE created_at < :before
+        ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
 
 
 class SqlApiKeys:
@@ -56,6 +63,10 @@ class SqlApiKeys:
             return None
         tenant_id, key_id, scopes = row
         return Principal(tenant_id=tenant_id, key_id=key_id, scopes=frozenset(Scope(scope) for scope in scopes))
+
+    def tenants(self) -> tuple[UUID, ...]:
+        """Ids of all tenants."""
+        return tuple(self._transaction.execute(select(TenantRow.id).order_by(TenantRow.id)).scalars())
 
 
 class SqlIdempotencyKeys:
@@ -101,10 +112,9 @@ class SqlIdempotencyKeys:
             delete(IdempotencyKeyRow).where(*_is(tenant_id, key), IdempotencyKeyRow.status.is_(None))
         )
 
-    def expire(self, *, older_than: timedelta) -> int:
-        """Delete old keys."""
-        expired = IdempotencyKeyRow.created_at < func.now() - older_than
-        return self._transaction.execute(delete(IdempotencyKeyRow).where(expired)).rowcount
+    def expire(self, *, before: datetime, limit: int) -> int:
+        """Delete up to `limit` keys that were made before that moment; returns how many."""
+        return self._transaction.execute(_EXPIRE, {"before": before, "limit": limit}).rowcount
 
 
 def _is(tenant_id: UUID, key: str) -> tuple[Any, Any]:

@@ -25,6 +25,16 @@ _COUNT = text("""
     WHERE id = :job_id
 """)
 
+_STRIP_ITEMS = text("""
+    DELETE FROM job_items WHERE id IN (
+        SELECT id FROM job_items WHERE job_id = :job_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+_STRIP_UNITS = text("""
+    DELETE FROM work_units WHERE id IN (
+        SELECT id FROM work_units WHERE job_id = :job_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
 
 class SqlJobs:
     """Implements `core.ports.Jobs`. Counting past the total, or after the end, violates a CHECK and rolls back."""
@@ -90,7 +100,7 @@ class SqlJobs:
         """Write a state that `core.jobs` allowed.
 
         A terminal one sets `finished_at`, drops the deadline, and counts what is left as canceled (an unknown total
-        becomes what was counted).
+        becomes what was counted). The job is then kept for its whole time, however long it ran.
         """
         values: dict[str, Any] = {"state": state.value}
         if error is not None:
@@ -100,6 +110,7 @@ class SqlJobs:
             values |= {
                 "finished_at": func.coalesce(JobRow.finished_at, func.now()),
                 "deadline_at": null(),
+                "expires_at": func.now() + (JobRow.expires_at - JobRow.created_at),
                 "total": total,
                 "canceled": JobRow.canceled + total - _DONE,
             }
@@ -129,6 +140,16 @@ class SqlJobs:
         """Jobs in state `cancelling`."""
         statement = select(JobRow.id).where(text("state = 'cancelling'")).order_by(JobRow.id).limit(limit)
         return tuple(self._transaction.execute(statement).scalars())
+
+    def known(self, job_ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of the ids that exist."""
+        return frozenset(self._transaction.execute(select(JobRow.id).where(JobRow.id == any_id(job_ids))).scalars())
+
+    def strip(self, job_id: UUID, *, limit: int) -> int:
+        """Delete up to `limit` of a finished job's items and units; returns how many. For jobs too large to remove."""
+        parameters = {"job_id": job_id, "limit": limit}
+        items = self._transaction.execute(_STRIP_ITEMS, parameters).rowcount
+        return items + self._transaction.execute(_STRIP_UNITS, parameters | {"limit": limit - items}).rowcount
 
     def remove(self, job_ids: Sequence[UUID]) -> None:
         """Delete jobs with their units, items and candidates."""

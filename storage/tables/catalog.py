@@ -77,11 +77,14 @@ class ImageRow(Base):
 
 
 class BlobRow(Base):
-    """A picture in the bucket. GC may take it once it is unreferenced and was not touched for a day."""
+    """A picture in the bucket. Condemned: nothing referred to it, so its object may be gone already.
+
+    No index has `touched_at`, so that touching costs none of them an update.
+    """
 
     __tablename__ = "blobs"
     __table_args__ = (
-        Index(None, "touched_at"),
+        Index("ix_blobs_condemned", "tenant_id", "sha256", postgresql_where=text("condemned")),
         CheckConstraint("length(sha256) = 64", name="sha256"),
     )
 
@@ -92,3 +95,6 @@ class BlobRow(Base):
     height: Mapped[int]
     media_type: Mapped[str]
     touched_at: Mapped[Timestamp]
+    phash: Mapped[int | None] = mapped_column(BigInteger)
+    tint: Mapped[int | None]
+    condemned: Mapped[bool] = mapped_column(server_default="false")

@@ -1,5 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
@@ -80,8 +80,9 @@ def test_old_keys_expire(uow_factory: UnitOfWorkFactory) -> None:
         uow.idempotency.begin(tenant_id, "k", "body")
         uow.commit()
     with uow_factory() as uow:
-        assert uow.idempotency.expire(older_than=timedelta(hours=1)) == 0
-        assert uow.idempotency.expire(older_than=timedelta(0)) == 1
+        now = datetime.now(UTC)
+        assert uow.idempotency.expire(before=now - timedelta(hours=1), limit=9) == 0
+        assert uow.idempotency.expire(before=now + timedelta(hours=1), limit=9) == 1
 
 
 def test_consumers_are_the_workers_that_beat(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:

@@ -1,0 +1,145 @@
+"""Upkeep: expired jobs, old keys, and pictures that nobody refers to any more. See docs/adr/0018.
+
+Every step works in short transactions, may be killed at any point, and may run twice at once.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import islice
+from uuid import UUID
+
+import structlog
+
+from core.context import Context
+from core.errors import UnavailableError
+from core.ids import made_at
+from core.keys import blob_key, export_prefix, job_of_upload, job_prefix, thumbnail_key, uploads_prefix
+from core.models import Job
+from core.ports import BlobRef
+
+log = structlog.get_logger()
+
+GRACE = timedelta(hours=24)
+"""How long a picture that nobody refers to, an idempotency key, and an upload without a job are kept."""
+
+SWEEP = 100
+BLOBS = 500
+ROWS = 5000
+_FIRST = BlobRef(UUID(int=0), "")
+
+Stopping = Callable[[], bool]
+
+
+def run(ctx: Context, *, stopping: Stopping = lambda: False) -> None:
+    """One round. A step that a dependency keeps from its work is put off to the next round; the others go on."""
+    for step in (expire_jobs, expire_keys, condemn_blobs, collect_blobs, sweep_uploads):
+        try:
+            done = step(ctx, stopping)
+        except UnavailableError as error:
+            log.warning("upkeep.put_off", step=step.__name__, reason=error.detail)
+        else:
+            log.info("upkeep.done", step=step.__name__, count=done)
+
+
+def expire_jobs(ctx: Context, stopping: Stopping) -> int:
+    """Delete finished jobs past their retention with all that is theirs. Returns how many.
+
+    Objects go first: as long as the row is there, somebody knows what is still to be deleted.
+    """
+    count = 0
+    while not stopping():
+        with ctx.uow() as uow:
+            expired = uow.jobs.expired(ctx.clock.now(), limit=SWEEP)
+        for job in expired:
+            _forget(ctx, job)
+        count += len(expired)
+        if len(expired) < SWEEP:
+            break
+    return count
+
+
+def _forget(ctx: Context, job: Job) -> None:
+    for prefix in (job_prefix(job.tenant_id, job.id), export_prefix(job.tenant_id, job.id)):
+        ctx.objects.delete(ctx.objects.keys(prefix))
+    more = True
+    while more:
+        with ctx.uow() as uow:
+            more = uow.jobs.strip(job.id, limit=ROWS) == ROWS
+            uow.commit()
+    with ctx.uow() as uow:
+        uow.jobs.remove([job.id])
+        uow.commit()
+
+
+def expire_keys(ctx: Context, stopping: Stopping) -> int:
+    """Delete old idempotency keys. Returns how many."""
+    count, deleted = 0, ROWS
+    while deleted == ROWS and not stopping():
+        with ctx.uow() as uow:
+            deleted = uow.idempotency.expire(before=ctx.clock.now() - GRACE, limit=ROWS)
+            uow.commit()
+        count += deleted
+    return count
+
+
+def condemn_blobs(ctx: Context, stopping: Stopping) -> int:
+    """Walk over all pictures and condemn those that nobody refers to. Returns the number of pages walked."""
+    pages = 0
+    last: BlobRef | None = _FIRST
+    while last is not None and not stopping():
+        with ctx.uow() as uow:
+            last = uow.blobs.condemn(before=ctx.clock.now() - GRACE, after=last, limit=ROWS)
+            uow.commit()
+        pages += last is not None
+    return pages
+
+
+def collect_blobs(ctx: Context, stopping: Stopping) -> int:
+    """Delete condemned pictures, object first and row after it. Returns how many.
+
+    The rows stay locked meanwhile, so that an import that wants one of them waits, then finds none, and stores it anew.
+    After a crash in between the row is still condemned, which every import reads as absent.
+    """
+    count = 0
+    while not stopping():
+        with ctx.uow() as uow:
+            refs = uow.blobs.lock_condemned(before=ctx.clock.now() - GRACE, limit=BLOBS)
+            ctx.objects.delete(key for ref in refs for key in _keys(ref))
+            uow.blobs.remove(refs)
+            uow.commit()
+        count += len(refs)
+        if len(refs) < BLOBS:
+            break
+    return count
+
+
+def _keys(ref: BlobRef) -> tuple[str, str]:
+    return blob_key(ref.tenant_id, ref.sha256), thumbnail_key(ref.tenant_id, ref.sha256)
+
+
+def sweep_uploads(ctx: Context, stopping: Stopping) -> int:
+    """Delete files of requests that died before their job was stored: shoppers' pictures among them. Returns how many.
+
+    A job's id tells when its request came, and is never used again.
+    """
+    with ctx.uow() as uow:
+        tenants = uow.api_keys.tenants()
+    count = 0
+    for tenant_id in tenants:
+        old = (job_id for job_id in _jobs_with_uploads(ctx, tenant_id) if made_at(job_id) < ctx.clock.now() - GRACE)
+        while not stopping() and (asked := list(islice(old, SWEEP))):
+            with ctx.uow() as uow:
+                known = uow.jobs.known(asked)
+            for job_id in set(asked) - known:
+                ctx.objects.delete(ctx.objects.keys(job_prefix(tenant_id, job_id)))
+                count += 1
+    return count
+
+
+def _jobs_with_uploads(ctx: Context, tenant_id: UUID) -> Iterator[UUID]:
+    last = None
+    for key in ctx.objects.keys(uploads_prefix(tenant_id)):
+        job_id = job_of_upload(key)
+        if job_id is not None and job_id != last:
+            yield job_id
+        last = job_id
