@@ -122,6 +122,20 @@ class ItemError(ServiceError):
         self.item_code = item_code
 
 
+class TemporaryItemError(ItemError):
+    """An item that fails for a passing reason: the same may go through later, after `retry_after_s` if that is known.
+
+    `attempted` is False when it was not even tried, because others were before it.
+    """
+
+    def __init__(
+        self, item_code: str, detail: str, *, retry_after_s: float | None = None, attempted: bool = True
+    ) -> None:
+        super().__init__(item_code, detail)
+        self.retry_after_s = retry_after_s
+        self.attempted = attempted
+
+
 class LeaseLostError(ServiceError):
     """The unit belongs to another worker by now; whoever sees this stops and writes nothing."""
 
