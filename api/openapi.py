@@ -17,6 +17,7 @@ tells how far it is. Errors are RFC 9457 problems whose `type` is stable per cau
 CONDITIONAL = frozenset({"get_image", "get_content", "get_thumbnail", "get_job"})
 BINARY = {"type": "string", "format": "binary"}
 IDEMPOTENCY_KEY = "The same key and body within 24 hours bring the first response again, and do nothing twice."
+CALLBACK_URL = "Called by a signed POST (Standard Webhooks) when the job has ended."
 IF_MATCH = "The ETag that the change is based on; 412 when it is no longer the current one."
 IF_NONE_MATCH = "An ETag; 304 when it is still the current one."
 _REFERENCES = "#/components/schemas/{model}"
@@ -134,6 +135,7 @@ def _import_body() -> dict[str, Any]:
                 "description": "Pictures, one archive (.zip, .tar.gz), or a manifest (.csv, .jsonl) and its pictures.",
             },
             "mode": {"type": "string", "enum": ["upsert"], "default": "upsert"},
+            "callback_url": {"type": "string", "description": CALLBACK_URL},
         },
     }
     return {"required": True, "content": {"multipart/form-data": {"schema": parts}}}

@@ -120,7 +120,9 @@ def update(ctx: Context, principal: Principal, name: str, patch: GalleryPatch) -
         return find(uow, principal, name)
 
 
-def delete(ctx: Context, principal: Principal, name: str, *, version: int | None = None) -> Job:
+def delete(
+    ctx: Context, principal: Principal, name: str, *, version: int | None = None, callback_url: str | None = None
+) -> Job:
     """Hide the gallery at once and delete it by a job."""
     with ctx.uow() as uow:
         gallery = find(uow, principal, name, lock=True)
@@ -128,7 +130,13 @@ def delete(ctx: Context, principal: Principal, name: str, *, version: int | None
         job = jobs.new_job(
             ctx,
             principal,
-            jobs.JobSpec(kind=JobKind.DELETE, stage=JobStage.FINISHING, gallery=gallery, total=gallery.image_count),
+            jobs.JobSpec(
+                kind=JobKind.DELETE,
+                stage=JobStage.FINISHING,
+                gallery=gallery,
+                total=gallery.image_count,
+                callback_url=callback_url,
+            ),
         )
         uow.galleries.update(replace(gallery, deleting=True))
         uow.jobs.add(job)

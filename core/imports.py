@@ -40,6 +40,7 @@ class NewImport:
     gallery: str
     files: Sequence[UploadedFile]
     mode: str = "upsert"
+    callback_url: str | None = None
 
 
 def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
@@ -50,6 +51,7 @@ def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
         raise InvalidInputError(
             "Send at least one `file`: pictures, a ZIP archive, or a manifest (.csv, .jsonl) beside its pictures."
         )
+    jobs.check_callback(new.callback_url)
     gallery = galleries.get(ctx, principal, new.gallery)
     job_id = new_id()
     stored = [_store(ctx, principal, job_id, number, file) for number, file in enumerate(new.files)]
@@ -58,6 +60,7 @@ def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
         stage=JobStage.PLANNING,
         gallery=gallery,
         params={"mode": new.mode, "files": [asdict(file) for file in stored]},
+        callback_url=new.callback_url,
     )
     job = jobs.new_job(ctx, principal, spec, job_id=job_id)
     return jobs.submit(ctx, job, [_plan_unit(job)])

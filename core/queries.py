@@ -55,11 +55,13 @@ class NewQuery:
     explain: bool = False
     include_reference: bool = False
     min_score: float | None = None
+    callback_url: str | None = None
 
 
 def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery) -> Job:
     """Store the reference, if it came with the query, and queue the search."""
     _validate(new)
+    jobs.check_callback(new.callback_url)
     if new.strategy == "caption" and not ctx.settings.captioner:
         raise InvalidInputError(
             "The strategy `caption` is not enabled here: use another one, or ask the operator to set SETR_CAPTIONER."
@@ -80,6 +82,7 @@ def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery)
         params=asdict(params),
         total=0,
         keep=timedelta(hours=ctx.settings.query_retention_hours),
+        callback_url=new.callback_url,
     )
     job = jobs.new_job(ctx, principal, spec, job_id=job_id)
     return jobs.submit(ctx, job, [_unit(job)])

@@ -22,6 +22,7 @@ from core.ports import (
     UnitOfWorkFactory,
     Units,
     VectorIndex,
+    Webhooks,
     Workers,
 )
 from core.settings import Settings
@@ -34,6 +35,7 @@ from storage.repositories.indexes import SqlConcepts, SqlIndexes
 from storage.repositories.items import SqlCandidates, SqlJobItems
 from storage.repositories.jobs import SqlJobs
 from storage.repositories.units import SqlUnits
+from storage.repositories.webhooks import SqlWebhooks
 from storage.repositories.workers import SqlWorkers
 from storage.transaction import Transaction, translated
 from storage.vectors import SqlVectors
@@ -74,6 +76,7 @@ class SqlUnitOfWork:
     candidates: Candidates
     workers: Workers
     idempotency: IdempotencyKeys
+    webhooks: Webhooks
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -101,6 +104,7 @@ class SqlUnitOfWork:
         self.candidates = SqlCandidates(transaction)
         self.workers = SqlWorkers(transaction)
         self.idempotency = SqlIdempotencyKeys(transaction)
+        self.webhooks = SqlWebhooks(transaction)
         return self
 
     def __exit__(

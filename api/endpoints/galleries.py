@@ -10,7 +10,7 @@ from api.idempotency import idempotent
 from api.paging import page_key, page_token
 from api.replies import absolute, accepted, expected_version, json_reply, version_tag
 from api.runtime import context
-from api.schemas.common import PageQuery
+from api.schemas.common import CallbackQuery, PageQuery
 from api.schemas.galleries import GalleryIn, GalleryOut, GalleryPage, GalleryPatchIn, gallery_out
 from api.schemas.jobs import JobOut
 from core import galleries
@@ -64,7 +64,11 @@ def patch_gallery(gallery: str, json_data: GalleryPatchIn) -> Response:
 
 @bp.delete("/galleries/<gallery>")
 @protected(Scope.WRITE)
+@bp.input(CallbackQuery, location="query")
 @bp.output(JobOut, HTTPStatus.ACCEPTED)
-def delete_gallery(gallery: str) -> Response:
+def delete_gallery(gallery: str, query_data: CallbackQuery) -> Response:
     """Delete a gallery with its images: gone at once, cleaned up by a job."""
-    return accepted(galleries.delete(context(), principal(), gallery, version=expected_version()))
+    job = galleries.delete(
+        context(), principal(), gallery, version=expected_version(), callback_url=query_data.callback_url
+    )
+    return accepted(job)

@@ -21,7 +21,7 @@ bp = APIBlueprint("imports", __name__, tag="Imports")
 
 MAX_FILES = 10_000
 MAX_FILENAME = 512
-FIELDS = frozenset({"mode"})
+FIELDS = frozenset({"mode", "callback_url"})
 
 
 @bp.post("/galleries/<gallery>/imports")
@@ -42,7 +42,12 @@ def create_import(gallery: str) -> Response:
 def _submit(gallery: str) -> Response:
     files = [_uploaded(file, number) for number, file in enumerate(request.files.getlist("file"))]
     _refuse_strangers()
-    new = imports.NewImport(gallery=gallery, files=files, mode=request.form.get("mode", "upsert"))
+    new = imports.NewImport(
+        gallery=gallery,
+        files=files,
+        mode=request.form.get("mode", "upsert"),
+        callback_url=request.form.get("callback_url"),
+    )
     return accepted(imports.submit(context(), principal(), new))
 
 
@@ -51,7 +56,9 @@ def _refuse_strangers() -> None:
     strangers = sorted((set(request.files) - {"file"}) | (set(request.form) - FIELDS))
     if strangers:
         errors = tuple(FieldError(f"/{name}", "is not a field of an import") for name in strangers)
-        raise InvalidInputError("An import takes `file` (once or more often) and `mode`.", errors=errors)
+        raise InvalidInputError(
+            "An import takes `file` (one or more), `mode` and `callback_url`.", errors=errors
+        )
 
 
 def _uploaded(file: FileStorage, number: int) -> imports.UploadedFile:

@@ -21,6 +21,11 @@ def _printable(text: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=NO_NUL)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL), AfterValidator(_printable)]
+CallbackUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=4096, pattern=NO_NUL),
+    Field(description="Called by a signed POST (Standard Webhooks) when the job has ended."),
+]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -44,6 +49,12 @@ class PageQuery(Body):
     page_token: str | None = Field(
         None, min_length=1, max_length=MAX_TOKEN, description="`next_page_token` of the page before."
     )
+
+
+class CallbackQuery(Body):
+    """Query parameters of a call that makes a job and has no body."""
+
+    callback_url: CallbackUrl | None = None
 
 
 class PageOut(Reply, Generic[T]):

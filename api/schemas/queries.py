@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from api.schemas.common import Body, ExternalId, Finite, JsonObject, Reply, Text
+from api.schemas.common import Body, CallbackUrl, ExternalId, Finite, JsonObject, Reply, Text
 from core.models import RerankOptions
 from core.queries import MAX_TOP_K, NewQuery, RankedImage, Reference
 from core.settings import Settings
@@ -55,6 +55,7 @@ class QueryIn(Body):
     explain: bool = Field(default=False, description="Name the concepts that were kept and dropped.")
     include_reference: bool = Field(default=False, description="Let the reference itself be a result.")
     min_score: Finite | None = Field(None, description="Leave out results below this coarse score.")
+    callback_url: CallbackUrl | None = None
 
     def to_use_case(self, settings: Settings, *, picture: bytes | None = None) -> NewQuery:
         """What the use case takes; `picture` is the uploaded reference."""
@@ -69,6 +70,7 @@ class QueryIn(Body):
             explain=self.explain,
             include_reference=self.include_reference,
             min_score=self.min_score,
+            callback_url=self.callback_url,
         )
 
     def _reference(self, picture: bytes | None) -> Reference | None:

@@ -16,6 +16,7 @@ from core.models.vectors import (
     Vector,
     Vectors,
 )
+from core.models.webhooks import Delivery, DeliveryState
 
 __all__ = [
     "LIVE_INDEX_STATES",
@@ -27,6 +28,8 @@ __all__ = [
     "Concepts",
     "Consumers",
     "Counters",
+    "Delivery",
+    "DeliveryState",
     "Device",
     "EncoderIdentity",
     "Explanation",

@@ -99,14 +99,19 @@ class Job:
     finished_at: datetime | None
     expires_at: datetime
     deadline_at: datetime | None = None
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """How one item ended, with the reason when it failed. `source` is a file, line or URL."""
+    """How one item ended, with the reason when it failed. `source` is a file, line or URL.
+
+    `planned` is what a retry of a failed item needs (a planned item as JSON); None when a retry could only fail again.
+    """
 
     external_id: str
     outcome: Outcome
     source: str = ""
     code: str = ""
     detail: str = ""
+    planned: dict[str, Any] | None = None

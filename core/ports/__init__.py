@@ -21,6 +21,7 @@ from core.ports.units import Units, Workers
 from core.ports.uow import UnitOfWork, UnitOfWorkFactory
 from core.ports.vectors import ConceptStore, Indexes, VectorIndex
 from core.ports.web import Fetch, Fetched, Fetcher, NotModified, Reply, Validators
+from core.ports.webhooks import Webhooks
 
 __all__ = [
     "ApiKeys",
@@ -58,6 +59,7 @@ __all__ = [
     "Units",
     "Validators",
     "VectorIndex",
+    "Webhooks",
     "Workers",
     "Written",
 ]

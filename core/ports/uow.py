@@ -9,6 +9,7 @@ from core.ports.catalog import Blobs, Galleries, Images
 from core.ports.jobs import Candidates, JobItems, Jobs
 from core.ports.units import Units, Workers
 from core.ports.vectors import ConceptStore, Indexes, VectorIndex
+from core.ports.webhooks import Webhooks
 
 
 class UnitOfWork(Protocol):
@@ -27,6 +28,7 @@ class UnitOfWork(Protocol):
     candidates: Candidates
     workers: Workers
     idempotency: IdempotencyKeys
+    webhooks: Webhooks
 
     def __enter__(self) -> Self:
         """Begin."""

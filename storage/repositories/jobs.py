@@ -25,6 +25,11 @@ _COUNT = text("""
     WHERE id = :job_id
 """)
 
+_FILE_DELIVERY = text("""
+    INSERT INTO webhook_deliveries (job_id, state, due_at) VALUES (:job_id, 'pending', now())
+    ON CONFLICT (job_id) DO NOTHING
+""")
+
 _STRIP_ITEMS = text("""
     DELETE FROM job_items WHERE id IN (
         SELECT id FROM job_items WHERE job_id = :job_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
@@ -100,7 +105,8 @@ class SqlJobs:
         """Write a state that `core.jobs` allowed.
 
         A terminal one sets `finished_at`, drops the deadline, and counts what is left as canceled (an unknown total
-        becomes what was counted). The job is then kept for its whole time, however long it ran.
+        becomes what was counted). The job is then kept for its whole time, however long it ran, and the delivery of
+        its webhook is filed.
         """
         values: dict[str, Any] = {"state": state.value}
         if error is not None:
@@ -114,7 +120,10 @@ class SqlJobs:
                 "total": total,
                 "canceled": JobRow.canceled + total - _DONE,
             }
-        self._write(job_id, values)
+        statement = update(JobRow).where(JobRow.id == job_id).values(values | {"version": JobRow.version + 1})
+        written = self._transaction.execute(statement.returning(JobRow.callback_url)).one_or_none()
+        if state in TERMINAL_STATES and written is not None and written.callback_url is not None:
+            self._transaction.execute(_FILE_DELIVERY, {"job_id": job_id})
 
     def overdue(self, now: datetime, *, limit: int) -> tuple[UUID, ...]:
         """Running jobs whose deadline has passed, the most overdue first."""
@@ -196,6 +205,7 @@ def _select() -> Select[*tuple[Any, ...]]:
         JobRow.finished_at,
         JobRow.expires_at,
         JobRow.deadline_at,
+        JobRow.callback_url,
     )
 
 
@@ -223,6 +233,7 @@ def _job(row: Row[*tuple[Any, ...]]) -> Job:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         deadline_at=row.deadline_at,
+        callback_url=row.callback_url,
     )
 
 
@@ -264,6 +275,7 @@ def _values(job: Job) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "expires_at": job.expires_at,
         "deadline_at": job.deadline_at,
+        "callback_url": job.callback_url,
     }
 
 

@@ -6,6 +6,7 @@ from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRo
 from storage.tables.jobs import CandidateRow, JobItemRow, JobRow
 from storage.tables.units import UnitRow, WorkerRow
 from storage.tables.vectors import ConceptRow, IndexRow
+from storage.tables.webhooks import DeliveryRow
 
 __all__ = [
     "ApiKeyRow",
@@ -13,6 +14,7 @@ __all__ = [
     "BlobRow",
     "CandidateRow",
     "ConceptRow",
+    "DeliveryRow",
     "GalleryCountRow",
     "GalleryRow",
     "IdempotencyKeyRow",

@@ -22,6 +22,8 @@ class TenantRow(Base):
     id: Mapped[Id]
     name: Mapped[str]
     created_at: Mapped[CreatedAt]
+    # Stored as it is: it signs what goes out, and opens nothing here.
+    webhook_secret: Mapped[str | None]
 
 
 class ApiKeyRow(Base):
