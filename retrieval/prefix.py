@@ -14,6 +14,7 @@ from PIL.Image import Image as Picture
 from torch.nn.utils.rnn import pad_sequence
 
 from retrieval.multimodal import MultimodalModel
+from retrieval.sight import Seen, Sight, as_encoder_outputs
 
 Reader = Callable[[Sequence[Picture]], torch.Tensor]
 """Candidates of one query -> the last state of the prompt that ends with each: [n, hidden], n >= 1, on the device."""
@@ -48,70 +49,64 @@ def whole_inputs(model: MultimodalModel, prompts: Sequence[str], pairs: Sequence
     ).to(model.placement.device, model.placement.dtype)
 
 
-def read_after_prefix(model: MultimodalModel, prompt: str, reference: Picture) -> Reader:
+def read_after_prefix(model: MultimodalModel, prompt: str, reference: Picture, *, sight: Sight) -> Reader:
     """The same reader, but what comes before the second picture is run once, here, and its keys and values are shared.
 
     For models of the families in `PREFIX_FAMILIES`: those whose tokens attend to earlier ones only, whose pictures are
     independent of each other, and whose positions we know.
     """
     before, between, after = _split(model, prompt)
-    seen = _look(model, [reference])
-    ids = torch.cat([before, *seen.blocks, between])
-    prefix = _Prefix(model, ids, seen.features, after)
+    [seen] = sight.look([reference])
+    prefix = _Prefix(model, torch.cat([before, seen.ids, between]), seen, after)
     with torch.inference_mode():
         cache = prefix.run()
 
     def read(candidates: Sequence[Picture]) -> torch.Tensor:
         with torch.inference_mode():
-            return prefix.continued(cache, _look(model, candidates))
+            return prefix.continued(cache, sight.look(candidates))
 
     return read
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Pictures as a model takes them: `blocks` of placeholder ids, one [tokens] a picture, and pixel `features`."""
-
-    blocks: list[torch.Tensor]
-    features: _Inputs
-
-
-@dataclass(frozen=True, slots=True)
 class _Prefix:
-    """Ids [length] up to the candidate's place, the reference's features, and the ids that follow the candidate."""
+    """Ids [length] up to the candidate's place, the reference, and the ids that follow the candidate."""
 
     model: MultimodalModel
     ids: torch.Tensor
-    features: _Inputs
+    reference: Seen
     after: torch.Tensor
 
     def run(self) -> Any:
         """Keys and values of the prefix, a batch of one."""
         ids = self.ids[None]
         mask = torch.ones_like(ids)
-        positions = self._positions(ids, mask, self.features)
-        return self._forward(ids, mask, {**self.features, **positions}).past_key_values
+        positions = self._positions(ids, mask, [self.reference])
+        return self._forward(ids, mask, [self.reference], positions).past_key_values
 
-    def continued(self, cache: Any, seen: _Seen) -> torch.Tensor:
+    def continued(self, cache: Any, candidates: Sequence[Seen]) -> torch.Tensor:
         """Last states [n, hidden] of the prompts that end with these candidates."""
-        count, length = len(seen.blocks), len(self.ids)
-        suffixes = [torch.cat([block, self.after]) for block in seen.blocks]
+        count, length = len(candidates), len(self.ids)
+        suffixes = [torch.cat([seen.ids, self.after]) for seen in candidates]
         ids = pad_sequence(suffixes, batch_first=True, padding_value=int(self.after[-1]))
         mask = pad_sequence([torch.ones_like(suffix) for suffix in suffixes], batch_first=True)
         whole_mask = torch.cat([mask.new_ones(count, length), mask], dim=1)
         whole_ids = torch.cat([self.ids.expand(count, -1), ids], dim=1)
-        positions = self._positions(whole_ids, whole_mask, _interleaved(self.features, seen.features, count))
+        pairs = [seen for candidate in candidates for seen in (self.reference, candidate)]
+        positions = self._positions(whole_ids, whole_mask, pairs)
         positions = {name: values[..., length:] for name, values in positions.items()}
         shared = copy.deepcopy(cache)  # a forward pass appends to its cache
         shared.batch_repeat_interleave(count)
-        output = self._forward(ids, whole_mask, {**seen.features, **positions, "past_key_values": shared})
+        output = self._forward(ids, whole_mask, candidates, {**positions, "past_key_values": shared})
         return last_states(output.last_hidden_state, mask)
 
-    def _positions(self, ids: torch.Tensor, mask: torch.Tensor, features: _Inputs) -> _Inputs:
-        return PREFIX_FAMILIES[self.model.family](self.model, ids, mask, features)
+    def _positions(self, ids: torch.Tensor, mask: torch.Tensor, shown: Sequence[Seen]) -> _Inputs:
+        return PREFIX_FAMILIES[self.model.family](self.model, ids, mask, shown)
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, others: _Inputs) -> Any:
-        return self.model.network.base_model(input_ids=ids, attention_mask=mask, use_cache=True, **others)
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, shown: Sequence[Seen], others: _Inputs) -> Any:
+        return self.model.network.base_model(
+            input_ids=ids, attention_mask=mask, mm_encoder_outputs=as_encoder_outputs(shown), use_cache=True, **others
+        )
 
 
 def _split(model: MultimodalModel, prompt: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -123,44 +118,18 @@ def _split(model: MultimodalModel, prompt: str) -> tuple[torch.Tensor, torch.Ten
     return ids[:first], ids[first + 1 : second], ids[second + 1 :]
 
 
-def _look(model: MultimodalModel, pictures: Sequence[Picture]) -> _Seen:
-    processor, placement = model.processor, model.placement
-    inputs = processor(
-        text=[processor.image_token] * len(pictures),
-        images=[[picture] for picture in pictures],
-        add_special_tokens=False,
-        padding=True,
-        padding_side="right",
-        return_tensors="pt",
-    ).to(placement.device, placement.dtype)
-    ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask").bool()
-    features = {name: value for name, value in inputs.items() if not name.endswith("token_type_ids")}
-    return _Seen([row[kept] for row, kept in zip(ids, mask, strict=True)], features)
-
-
 def last_states(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The state of the last real token of each right-padded row: with full logits, a batch would take gigabytes."""
     return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
 
 
-def _interleaved(reference: _Inputs, candidates: _Inputs, count: int) -> _Inputs:
-    """Grids of reference and candidate, row by row, as the whole sequences show them; nothing for models without."""
-    if _GRIDS not in candidates:
-        return {}
-    pairs = torch.stack([reference[_GRIDS].expand(count, -1), candidates[_GRIDS]], dim=1)
-    return {_GRIDS: pairs.flatten(0, 1)}
-
-
-_GRIDS = "image_grid_thw"
-
-
-def _counted(model: MultimodalModel, ids: torch.Tensor, mask: torch.Tensor, features: _Inputs) -> _Inputs:
+def _counted(model: MultimodalModel, ids: torch.Tensor, mask: torch.Tensor, shown: Sequence[Seen]) -> _Inputs:
     """One position after the other, which is what the models count by themselves, the cache included."""
-    del model, ids, mask, features
+    del model, ids, mask, shown
     return {}
 
 
-def _spatial(model: MultimodalModel, ids: torch.Tensor, mask: torch.Tensor, features: _Inputs) -> _Inputs:
+def _spatial(model: MultimodalModel, ids: torch.Tensor, mask: torch.Tensor, shown: Sequence[Seen]) -> _Inputs:
     """Time, height and width (multimodal rotary positions, Qwen2-VL, arXiv 2409.12191): long [3, n, length].
 
     They depend on all pictures before, so they are those of whole sequences.
@@ -168,14 +137,15 @@ def _spatial(model: MultimodalModel, ids: torch.Tensor, mask: torch.Tensor, feat
     positions, _ = model.network.base_model.get_rope_index(
         input_ids=ids,
         mm_token_type_ids=(ids == model.processor.image_token_id).int(),
-        image_grid_thw=features[_GRIDS],
+        image_grid_thw=torch.cat([seen.grid for seen in shown if seen.grid is not None]),
         attention_mask=mask,
     )
     return {"position_ids": positions}
 
 
-PREFIX_FAMILIES: Mapping[str, Callable[[MultimodalModel, torch.Tensor, torch.Tensor, _Inputs], _Inputs]] = (
+PREFIX_FAMILIES: Mapping[str, Callable[[MultimodalModel, torch.Tensor, torch.Tensor, Sequence[Seen]], _Inputs]] = (
     MappingProxyType({"llava": _counted, "qwen2_5_vl": _spatial, "qwen3_vl": _spatial})
 )
-"""Families (`MultimodalModel.family`) that can share a prefix, each with its way to place tokens; a family is added
-when a test shows that its scores stay those of the plain forward pass."""
+"""Families (`MultimodalModel.family`) that can share a prefix, each with its way to place the tokens of sequences that
+show these pictures, row by row; a family is added when a test shows that its scores stay those of the plain forward
+pass."""

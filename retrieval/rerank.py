@@ -1,7 +1,8 @@
 """Stage 2: a multimodal language model that answers Yes or No, candidate by candidate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import ModelLoadError
 from core.ports import JudgeIdentity
-from core.settings import Settings
+from core.settings import MEBIBYTE, Settings
 from retrieval.multimodal import MultimodalModel, load_multimodal, within_ratio
-from retrieval.prefix import PREFIX_FAMILIES, read_after_prefix, read_plainly
+from retrieval.prefix import PREFIX_FAMILIES, Reader, read_after_prefix, read_plainly
 from retrieval.prompt import ANSWERS, PROMPT_VERSION, judge_messages
+from retrieval.sight import Sight
 from retrieval.specs import JudgeSource, parse_judge_spec
 
 DEFAULT_WEIGHT = 0.5
@@ -32,10 +34,14 @@ class Calibration(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How a judge works through a query's candidates: `batch` at a time, and whether their prompts share a prefix."""
+    """How a judge works through a query's candidates: `batch` at a time, and whether their prompts share a prefix.
+
+    Where they do, what it saw of pictures is remembered in `memory_bytes`.
+    """
 
     batch: int
     shared_prefix: bool
+    memory_bytes: int
 
 
 class HuggingFaceJudge:
@@ -50,7 +56,9 @@ class HuggingFaceJudge:
         self._model = model
         self._calibration = calibration
         self._batch = scoring.batch
-        self._open = read_after_prefix if scoring.shared_prefix else read_plainly
+        self._open: Callable[[MultimodalModel, str, Picture], Reader] = read_plainly
+        if scoring.shared_prefix:
+            self._open = partial(read_after_prefix, sight=Sight(model, room_bytes=scoring.memory_bytes))
         self._direction = answer_direction(model, spec)
 
     def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> list[float]:
@@ -87,7 +95,11 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
         model,
         spec=settings.reranker,
         calibration=read_calibration(source),
-        scoring=Scoring(batch=settings.rerank_batch, shared_prefix=shared),
+        scoring=Scoring(
+            batch=settings.rerank_batch,
+            shared_prefix=shared,
+            memory_bytes=settings.rerank_memory_mib * MEBIBYTE,
+        ),
     )
 
 

@@ -38,10 +38,25 @@ def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Judges of a family, saved and loaded as real ones."""
     folder = WRITERS[request.param](tmp_path_factory.mktemp(request.param))
 
-    def build(*, batch: int = 3, share_prefix: bool = True) -> HuggingFaceJudge:
-        return build_judge(Settings(reranker=f"hf:{folder}", rerank_batch=batch), share_prefix=share_prefix)
+    def build(*, batch: int = 3, share_prefix: bool = True, memory_mib: int = 1) -> HuggingFaceJudge:
+        settings = Settings(reranker=f"hf:{folder}", rerank_batch=batch, rerank_memory_mib=memory_mib)
+        return build_judge(settings, share_prefix=share_prefix)
 
     return build
+
+
+def counting_looks(judge: HuggingFaceJudge) -> Callable[[], int]:
+    """How many pictures the judge's processor has been given from now on."""
+    looked_at: list[object] = []
+    pictures = judge._model.processor.image_processor
+    original = type(pictures).preprocess
+
+    def counting(images: object, **options: object) -> object:
+        looked_at.append(images)
+        return original(pictures, images, **options)
+
+    pictures.preprocess = counting
+    return lambda: sum(str(images).count("PIL.Image.Image") for images in looked_at)
 
 
 def test_scores_are_those_of_the_plain_forward_pass(judge: Callable[..., HuggingFaceJudge]) -> None:
@@ -61,18 +76,31 @@ def test_reference_and_text_count_and_the_batch_does_not(judge: Callable[..., Hu
 
 
 def test_the_reference_is_looked_at_once(judge: Callable[..., HuggingFaceJudge]) -> None:
-    shared = judge()
-    looked_at: list[object] = []
-    pictures = shared._model.processor.image_processor
-    original = type(pictures).preprocess
-
-    def counting(images: object, **options: object) -> object:
-        looked_at.append(images)
-        return original(pictures, images, **options)
-
-    pictures.preprocess = counting
+    shared = judge(memory_mib=0)
+    looks = counting_looks(shared)
     shared.score(REFERENCE, "red", CANDIDATES)
-    assert sum(str(images).count("PIL.Image.Image") for images in looked_at) == 1 + len(CANDIDATES)
+    assert looks() == 1 + len(CANDIDATES)
+
+
+def test_a_picture_is_looked_at_once_whatever_is_asked_about_it(judge: Callable[..., HuggingFaceJudge]) -> None:
+    shared = judge()
+    looks = counting_looks(shared)
+    shared.score(REFERENCE, "red", CANDIDATES[:4])
+    shared.score(CANDIDATES[0], "blue", [*CANDIDATES[::-1], REFERENCE, CANDIDATES[6]])
+    assert looks() == 1 + len(CANDIDATES)
+
+
+def test_remembered_pictures_score_as_seen_anew(judge: Callable[..., HuggingFaceJudge]) -> None:
+    forgetful, shared = judge(memory_mib=0), judge()
+    shared.score(CANDIDATES[3], "blue", [REFERENCE, *CANDIDATES[::-1]])  # other neighbours in every batch
+    expected = forgetful.score(REFERENCE, "red with blue", CANDIDATES)
+    assert shared.score(REFERENCE, "red with blue", CANDIDATES) == pytest.approx(expected, abs=2e-5)
+
+
+def test_pictures_of_the_same_bytes_but_another_shape_are_two(judge: Callable[..., HuggingFaceJudge]) -> None:
+    wide, tall = (Image.frombytes("RGB", size, REFERENCE.tobytes()) for size in ((200, 64), (64, 200)))
+    expected = judge(memory_mib=0).score(REFERENCE, "red", [wide, tall])
+    assert judge().score(REFERENCE, "red", [wide, tall]) == pytest.approx(expected, abs=2e-5)
 
 
 def test_other_families_run_each_prompt_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
