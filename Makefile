@@ -1,6 +1,6 @@
 # Two commands to know: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-check up test test-unit lint format lock clean
+.PHONY: help setup demo demo-check up test test-unit test-faults lint format lock clean
 SHELL := /bin/bash
 
 VENV := .venv
@@ -35,6 +35,9 @@ test: $(INSTALLED) ## Unit, integration and functional tests (starts its own Pos
 
 test-unit: $(INSTALLED) ## Only the fast tests that need no service
 	$(BIN)/pytest tests/unit
+
+test-faults: $(INSTALLED) ## 50 imports, two faults each (kills, restarts, a lost broker); counts what is left. Up to an hour, resumable
+	$(BIN)/python -m benchmarks.faults $(if $(SEEDS),--seeds $(SEEDS)) $(if $(IMAGES),--images $(IMAGES))
 
 lint: $(INSTALLED) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

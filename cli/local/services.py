@@ -105,7 +105,7 @@ def running_services(data_dir: Path | None = None, *, fsync: bool = True) -> Ite
     Raises StartError, also as ChildError when a service does not start.
     """
     if data_dir is None:
-        with _temporary_data_dir() as temporary, running_services(temporary, fsync=fsync) as running:
+        with temporary_data_dir() as temporary, running_services(temporary, fsync=fsync) as running:
             yield running
         return
     settings = Settings(
@@ -135,7 +135,8 @@ def delete_data(data_dir: Path) -> None:
 
 
 @contextmanager
-def _temporary_data_dir() -> Iterator[Path]:
+def temporary_data_dir() -> Iterator[Path]:
+    """A new data folder in the system's temporary folder, removed at the end. For tests and benchmarks."""
     folder = Path(tempfile.mkdtemp(prefix="setr-"))
     folder.chmod(0o711)  # for Postgres's unprivileged user, when we are root
     try:

@@ -193,6 +193,10 @@ class Supervisor:
         process.kill()
         _wait_exit(process, None)
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a child and all that it started. Raises LookupError when it does not run just now."""
+        os.killpg(self._process(name).pid, number)
+
     def pid(self, name: str) -> int:
         """Process id of a child. Raises LookupError when it does not run just now."""
         return self._process(name).pid
