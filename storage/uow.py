@@ -18,9 +18,11 @@ from core.ports import (
     Indexes,
     JobItems,
     Jobs,
+    Sources,
     UnitOfWork,
     UnitOfWorkFactory,
     Units,
+    Uploads,
     VectorIndex,
     Webhooks,
     Workers,
@@ -34,6 +36,7 @@ from storage.repositories.images import SqlImages
 from storage.repositories.indexes import SqlConcepts, SqlIndexes
 from storage.repositories.items import SqlCandidates, SqlJobItems
 from storage.repositories.jobs import SqlJobs
+from storage.repositories.sources import SqlSources, SqlUploads
 from storage.repositories.units import SqlUnits
 from storage.repositories.webhooks import SqlWebhooks
 from storage.repositories.workers import SqlWorkers
@@ -73,6 +76,8 @@ class SqlUnitOfWork:
     units: Units
     items: JobItems
     blobs: Blobs
+    sources: Sources
+    uploads: Uploads
     candidates: Candidates
     workers: Workers
     idempotency: IdempotencyKeys
@@ -101,6 +106,8 @@ class SqlUnitOfWork:
         self.units = SqlUnits(transaction)
         self.items = SqlJobItems(transaction)
         self.blobs = SqlBlobs(transaction)
+        self.sources = SqlSources(transaction)
+        self.uploads = SqlUploads(transaction)
         self.candidates = SqlCandidates(transaction)
         self.workers = SqlWorkers(transaction)
         self.idempotency = SqlIdempotencyKeys(transaction)

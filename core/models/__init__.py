@@ -4,7 +4,8 @@ from core.models.access import Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
 from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome
 from core.models.queries import Candidate, Explanation, QueryParams, RerankOptions
-from core.models.units import ClaimedUnit, Consumers, NewUnit, Queue, UnitKind, UnitState, WorkerBeat
+from core.models.sources import BucketObject, RemoteVersion, Upload
+from core.models.units import DEFERRED, ClaimedUnit, Consumers, NewUnit, Queue, UnitKind, UnitState, WorkerBeat
 from core.models.vectors import (
     LIVE_INDEX_STATES,
     ConceptKind,
@@ -19,9 +20,11 @@ from core.models.vectors import (
 from core.models.webhooks import Delivery, DeliveryState
 
 __all__ = [
+    "DEFERRED",
     "LIVE_INDEX_STATES",
     "Attributes",
     "Blob",
+    "BucketObject",
     "Candidate",
     "ClaimedUnit",
     "ConceptKind",
@@ -50,11 +53,13 @@ __all__ = [
     "Principal",
     "QueryParams",
     "Queue",
+    "RemoteVersion",
     "RerankOptions",
     "Scope",
     "ScoredImage",
     "UnitKind",
     "UnitState",
+    "Upload",
     "Vector",
     "Vectors",
     "WorkerBeat",

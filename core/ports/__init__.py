@@ -17,6 +17,7 @@ from core.ports.method import (
     JudgeIdentity,
 )
 from core.ports.services import Clock, Doorbell, ObjectStore
+from core.ports.sources import SourceBuckets, Sources, Uploads
 from core.ports.units import Units, Workers
 from core.ports.uow import UnitOfWork, UnitOfWorkFactory
 from core.ports.vectors import ConceptStore, Indexes, VectorIndex
@@ -53,10 +54,13 @@ __all__ = [
     "ObjectStore",
     "Reply",
     "SavedResponse",
+    "SourceBuckets",
+    "Sources",
     "StoredImage",
     "UnitOfWork",
     "UnitOfWorkFactory",
     "Units",
+    "Uploads",
     "Validators",
     "VectorIndex",
     "Webhooks",

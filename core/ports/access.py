@@ -24,6 +24,10 @@ class ApiKeys(Protocol):
         """Who the key belongs to; one indexed look-up."""
         ...
 
+    def tenant_name(self, tenant_id: UUID) -> str:
+        """What the tenant is called in settings and by `setr keys`. NotFoundError when there is none."""
+        ...
+
     def tenants(self) -> tuple[UUID, ...]:
         """Ids of all tenants."""
         ...

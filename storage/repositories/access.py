@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from core.errors import ConflictError
+from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.models import Principal, Scope
 from core.ports import SavedResponse
@@ -63,6 +63,13 @@ class SqlApiKeys:
             return None
         tenant_id, key_id, scopes = row
         return Principal(tenant_id=tenant_id, key_id=key_id, scopes=frozenset(Scope(scope) for scope in scopes))
+
+    def tenant_name(self, tenant_id: UUID) -> str:
+        """What the tenant is called. NotFoundError when there is none."""
+        row = self._transaction.execute(select(TenantRow.name).where(TenantRow.id == tenant_id)).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such tenant.")
+        return str(row.name)
 
     def tenants(self) -> tuple[UUID, ...]:
         """Ids of all tenants."""

@@ -4,6 +4,7 @@ from storage.tables.access import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.tables.base import Base
 from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRow
 from storage.tables.jobs import CandidateRow, JobItemRow, JobRow
+from storage.tables.sources import SourceRow, UploadRow
 from storage.tables.units import UnitRow, WorkerRow
 from storage.tables.vectors import ConceptRow, IndexRow
 from storage.tables.webhooks import DeliveryRow
@@ -22,7 +23,9 @@ __all__ = [
     "IndexRow",
     "JobItemRow",
     "JobRow",
+    "SourceRow",
     "TenantRow",
     "UnitRow",
+    "UploadRow",
     "WorkerRow",
 ]
