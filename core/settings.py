@@ -3,9 +3,9 @@
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PositiveFloat, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.urls import parse_networks, parse_ports
@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Compute type of encoders.")
     torch_threads: int = Field(0, ge=0, description="CPU threads of torch in a worker; 0: torch's own choice.")
     embed_batch: int = Field(32, ge=1, description="Images a batch of an embedding unit.")
+    embed_units: int = Field(
+        2, ge=1, description="Units that an embed worker has in hand: one computes while others fetch, decode, commit."
+    )
+    decode_threads: int = Field(
+        0, ge=0, description="Threads of an embed worker that fetch and decode pictures; 0: one a core, 4 to 16."
+    )
     rerank_batch: int = Field(16, ge=1, description="Candidates a forward pass of the judge.")
     rerank_memory_mib: int = Field(
         256, ge=0, description="Room for what the judge saw of pictures, on its device, in MiB; 0: look anew each time."
@@ -73,6 +79,13 @@ class Settings(BaseSettings):
     max_jpeg_megapixels: int = Field(250, ge=1, description="Largest JPEG (decoded at reduced scale), in megapixels.")
     max_archive_entries: int = Field(1_000_000, ge=1, description="Most entries an uploaded archive may have.")
     max_archive_ratio: int = Field(200, ge=1, description="Largest ratio of unpacked to packed size of an entry.")
+    max_unpacked_mib: int = Field(65_536, ge=1, description="Most MiB that a compressed tar may unpack to.")
+    max_delete_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Largest share of a gallery that a mirror import removes, unless it says otherwise.",
+    )
     thumbnail_px: int = Field(256, ge=32, description="Longer side of thumbnails, in pixels.")
 
     # pictures from elsewhere
@@ -85,6 +98,13 @@ class Settings(BaseSettings):
     )
     fetch_threads: int = Field(8, ge=1, description="URLs that a unit fetches at once.")
     fetch_per_host: int = Field(8, ge=1, description="URLs of one host that a process fetches at once.")
+    import_prefixes: dict[str, list[Annotated[str, Field(pattern=r"^s3://[^/\s]+(/.*)?$")]]] = Field(
+        {},
+        description="Buckets that tenants may import from: JSON of {tenant: [s3://bucket/prefix/, …]}; * is everybody.",
+    )
+    upload_ttl_hours: int = Field(24, ge=1, description="Hours that announced uploads wait for their import.")
+    upload_url_ttl_s: int = Field(3600, ge=60, le=604_800, description="Life of URLs to upload to, in seconds.")
+    max_upload_files: int = Field(1000, ge=1, le=10_000, description="Most files that one call may announce.")
 
     # durable work
     lease_s: float = Field(
@@ -97,6 +117,10 @@ class Settings(BaseSettings):
     worker_dead_after_s: float = Field(30.0, gt=0, description="A worker silent for this long counts as gone.")
     upkeep_every_s: float = Field(
         3600.0, gt=0, description="Period of upkeep: expired jobs, unused pictures, old keys."
+    )
+    webhooks_every_s: float = Field(2.0, gt=0, description="Period of looking for webhooks to be sent.")
+    webhook_pauses_s: tuple[PositiveFloat, ...] = Field(
+        (30, 300, 3600, 18000, 57600), description="Pauses between the tries of a webhook; after the last it failed."
     )
     job_retention_days: int = Field(30, ge=1, description="Days that finished jobs are kept.")
     query_retention_hours: int = Field(
@@ -147,7 +171,7 @@ def settings_environment(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
-        elif isinstance(value, dict):
+        elif isinstance(value, dict | tuple):
             text = json.dumps(value)
         else:
             text = str(value)

@@ -33,8 +33,8 @@ class S3ObjectStore:
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.s3_bucket
         self._region = settings.s3_region
-        self._client = _client(settings, settings.s3_endpoint)
-        self._public = _client(settings, settings.s3_public_endpoint or settings.s3_endpoint)
+        self._client = s3_client(settings, settings.s3_endpoint)
+        self._public = s3_client(settings, settings.s3_public_endpoint or settings.s3_endpoint)
 
     def ensure_bucket(self) -> None:
         """Create the bucket when it is missing; safe when called by several processes at once."""
@@ -97,16 +97,25 @@ class S3ObjectStore:
         if any(error.code not in _ABSENT for error in failed):
             raise _unavailable()
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """All keys under a prefix, asked for page by page while they are read."""
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """All keys under a prefix with their sizes in bytes, asked for page by page while they are read."""
         with _translated():
             for found in self._client.list_objects(self._bucket, prefix, recursive=True):
                 if found.object_name:
-                    yield found.object_name
+                    yield found.object_name, found.size or 0
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys under a prefix, asked for page by page while they are read."""
+        for key, _ in self.sizes(prefix):
+            yield key
 
     def presign_get(self, key: str, *, expires: timedelta) -> str:
         """A short-lived public URL for one object; signed locally, no request is made."""
         return self._public.presigned_get_object(self._bucket, key, expires)
+
+    def presign_put(self, key: str, *, expires: timedelta) -> str:
+        """A public URL by which one object can be put; signed locally, no request is made."""
+        return self._public.presigned_put_object(self._bucket, key, expires)
 
     def check(self) -> None:
         """Raise UnavailableError unless the bucket answers."""
@@ -185,7 +194,8 @@ class _Counted:
         return data
 
 
-def _client(settings: Settings, endpoint: str) -> Minio:
+def s3_client(settings: Settings, endpoint: str) -> Minio:
+    """A client of one address of the S3 server, with time limits and retries."""
     scheme, _, address = endpoint.rpartition("://")
     timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
     retries = urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504])

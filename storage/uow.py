@@ -18,7 +18,7 @@ from core.ports import (
     Indexes,
     JobItems,
     Jobs,
-    Sources,
+    RemoteVersions,
     UnitOfWork,
     UnitOfWorkFactory,
     Units,
@@ -36,7 +36,7 @@ from storage.repositories.images import SqlImages
 from storage.repositories.indexes import SqlConcepts, SqlIndexes
 from storage.repositories.items import SqlCandidates, SqlJobItems
 from storage.repositories.jobs import SqlJobs
-from storage.repositories.sources import SqlSources, SqlUploads
+from storage.repositories.sources import SqlRemoteVersions, SqlUploads
 from storage.repositories.units import SqlUnits
 from storage.repositories.webhooks import SqlWebhooks
 from storage.repositories.workers import SqlWorkers
@@ -76,7 +76,7 @@ class SqlUnitOfWork:
     units: Units
     items: JobItems
     blobs: Blobs
-    sources: Sources
+    remote_versions: RemoteVersions
     uploads: Uploads
     candidates: Candidates
     workers: Workers
@@ -106,7 +106,7 @@ class SqlUnitOfWork:
         self.units = SqlUnits(transaction)
         self.items = SqlJobItems(transaction)
         self.blobs = SqlBlobs(transaction)
-        self.sources = SqlSources(transaction)
+        self.remote_versions = SqlRemoteVersions(transaction)
         self.uploads = SqlUploads(transaction)
         self.candidates = SqlCandidates(transaction)
         self.workers = SqlWorkers(transaction)

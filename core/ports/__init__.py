@@ -17,7 +17,7 @@ from core.ports.method import (
     JudgeIdentity,
 )
 from core.ports.services import Clock, Doorbell, ObjectStore
-from core.ports.sources import SourceBuckets, Sources, Uploads
+from core.ports.sources import RemoteVersions, SourceBuckets, Uploads
 from core.ports.units import Units, Workers
 from core.ports.uow import UnitOfWork, UnitOfWorkFactory
 from core.ports.vectors import ConceptStore, Indexes, VectorIndex
@@ -52,10 +52,10 @@ __all__ = [
     "JudgeIdentity",
     "NotModified",
     "ObjectStore",
+    "RemoteVersions",
     "Reply",
     "SavedResponse",
     "SourceBuckets",
-    "Sources",
     "StoredImage",
     "UnitOfWork",
     "UnitOfWorkFactory",

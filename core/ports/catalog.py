@@ -46,6 +46,7 @@ class StoredImage:
     sha256: str
     attributes: Attributes
     last_job_id: UUID
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,13 @@ class Images(Protocol):
         """Replace attributes by external_id, nothing else: `updated`; `unchanged` when gone or a newer job wrote."""
         ...
 
+    def claim(self, gallery_id: UUID, versions: Mapping[str, int], *, job_id: UUID) -> frozenset[str]:
+        """Make a job the last writer of images, by external_id, that still have these versions; returns whose it is.
+
+        Not among them: images that are gone, were changed meanwhile, or whose last writer is a newer job.
+        """
+        ...
+
     def patch_attributes(self, image_id: UUID, attributes: Attributes) -> Image:
         """Replace one image's attributes (API edit); bumps `version`. NotFoundError when gone."""
         ...
@@ -97,6 +105,22 @@ class Images(Protocol):
 
     def remove(self, gallery_id: UUID, image_ids: Sequence[UUID]) -> int:
         """Delete rows (their vectors are deleted through `VectorIndex.remove` by the caller)."""
+        ...
+
+    def remove_older(self, gallery_id: UUID, external_ids: Sequence[str], *, job_id: UUID) -> dict[str, UUID]:
+        """Delete rows whose last writer is no newer job than this one; ids of the deleted ones by external_id."""
+        ...
+
+    def count_written_before(self, gallery_id: UUID, job_id: UUID, *, external_ids: Sequence[str] | None = None) -> int:
+        """Images (of these external ids) whose last writer is an older job."""
+        ...
+
+    def count_unnamed(self, gallery_id: UUID, job_id: UUID) -> int:
+        """Images whose last writer is an older job and which no item of the job names."""
+        ...
+
+    def unnamed(self, gallery_id: UUID, job_id: UUID, *, after: str, limit: int) -> tuple[str, ...]:
+        """External ids of the same, in their order, those that follow `after`."""
         ...
 
     def count(self, gallery_id: UUID) -> int:

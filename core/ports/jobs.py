@@ -50,6 +50,10 @@ class Jobs(Protocol):
         """Set once, when planning ends."""
         ...
 
+    def grow_total(self, job_id: UUID, *, by: int) -> None:
+        """Add items that were not known of when planning ended."""
+        ...
+
     def set_stage(self, job_id: UUID, stage: JobStage) -> None:
         """Write the stage if it differs."""
         ...
@@ -94,6 +98,22 @@ class Jobs(Protocol):
         """Delete jobs with their units, items and candidates."""
         ...
 
+    def has_open_import_before(self, gallery_id: UUID, rank: UUID, *, besides: UUID) -> bool:
+        """Whether an import of the gallery of a lower rank (`core.jobs.rank`) has not ended."""
+        ...
+
+    def has_mirrored_after(self, gallery_id: UUID, rank: UUID) -> bool:
+        """Whether a mirror import of the gallery of a higher rank has been carried through."""
+        ...
+
+    def open_retry_of(self, job_id: UUID) -> UUID | None:
+        """The retry of a job that has not ended."""
+        ...
+
+    def keep_until(self, job_id: UUID, moment: datetime) -> None:
+        """Put off the job's expiry, with that of its uploads, if it is earlier."""
+        ...
+
     def active_ids(self, gallery_id: UUID) -> tuple[UUID, ...]:
         """Jobs of the gallery that are not terminal."""
         ...
@@ -108,6 +128,10 @@ class JobItems(Protocol):
 
     def page(self, job_id: UUID, *, outcome: Outcome | None, size: int, after: str | None) -> Page[ItemOutcome]:
         """In order of arrival, keyset."""
+        ...
+
+    def any_retryable(self, job_id: UUID) -> bool:
+        """Whether an item failed that a retry can fetch again."""
         ...
 
 

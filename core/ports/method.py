@@ -27,6 +27,10 @@ class Encoder(Protocol):
         """Side of the square that the model sees; pictures much larger than this gain nothing."""
         ...
 
+    def fit(self, picture: Picture) -> Picture:
+        """The picture at the size that the model sees. It is encoded to the very same vector, and takes less memory."""
+        ...
+
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors float32 [n, d] of RGB pictures of any size."""
         ...

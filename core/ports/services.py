@@ -42,12 +42,20 @@ class ObjectStore(Protocol):
         """Remove objects; absent ones are no error."""
         ...
 
+    def sizes(self, prefix: str) -> Iterable[tuple[str, int]]:
+        """All keys under a prefix with their sizes in bytes."""
+        ...
+
     def keys(self, prefix: str) -> Iterable[str]:
         """All keys under a prefix."""
         ...
 
     def presign_get(self, key: str, *, expires: timedelta) -> str:
         """A short-lived public URL for one object; signed locally, no request is made."""
+        ...
+
+    def presign_put(self, key: str, *, expires: timedelta) -> str:
+        """A public URL by which one object can be put; signed locally, no request is made."""
         ...
 
     def check(self) -> None:

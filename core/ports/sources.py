@@ -9,7 +9,7 @@ from core.models import BucketObject, RemoteVersion, Upload
 from core.ports.web import Fetch
 
 
-class Sources(Protocol):
+class RemoteVersions(Protocol):
     """What was last seen at the addresses of a gallery's images, so that they are fetched again only when changed.
 
     A version is a fact about an address, true whatever becomes of the image; it counts only while the image's own

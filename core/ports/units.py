@@ -55,6 +55,10 @@ class Units(Protocol):
         """Kinds of the job's units that are pending or running."""
         ...
 
+    def wake_deferred(self, job_id: UUID) -> Queue | None:
+        """Make the oldest deferred unit of a job due, unless another of its units is open; the queue it is for."""
+        ...
+
     def cancel_pending(self, job_id: UUID) -> int:
         """End the job's pending units as canceled (SKIP LOCKED); returns how many."""
         ...

@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeAlias
 from core.ports.access import ApiKeys, IdempotencyKeys
 from core.ports.catalog import Blobs, Galleries, Images
 from core.ports.jobs import Candidates, JobItems, Jobs
-from core.ports.sources import Sources, Uploads
+from core.ports.sources import RemoteVersions, Uploads
 from core.ports.units import Units, Workers
 from core.ports.vectors import ConceptStore, Indexes, VectorIndex
 from core.ports.webhooks import Webhooks
@@ -26,7 +26,7 @@ class UnitOfWork(Protocol):
     units: Units
     items: JobItems
     blobs: Blobs
-    sources: Sources
+    remote_versions: RemoteVersions
     uploads: Uploads
     candidates: Candidates
     workers: Workers

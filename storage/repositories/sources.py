@@ -37,8 +37,8 @@ _FORGET_ORPHANS = text("""
 """)
 
 
-class SqlSources:
-    """Implements `core.ports.Sources`."""
+class SqlRemoteVersions:
+    """Implements `core.ports.RemoteVersions`."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
