@@ -9,13 +9,16 @@ from functools import cached_property
 from typing import BinaryIO
 
 from core.errors import InvalidInputError, ItemError
+from core.items import ArchiveEntry
 from core.manifests import external_id_problem, is_manifest_name
+from core.tarfiles import TarEntry, TarKind, open_tar_entry, read_tar_entry, tar_directory
 from core.zipfiles import Entry, directory, open_entry, read_entry
 
 _JUNK_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 _JUNK_FOLDERS = frozenset({"__macosx"})
 _DRIVE = re.compile(r"[A-Za-z]:")
-_MAX_SHOWN = 200
+_MAX_SHOWN = 512
+_GZIPPED = (".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Limits:
 class Rejected:
     """An entry that cannot become an item, under a name fit to be shown.
 
-    Codes: `unsafe_path`, `duplicate_entry`, `archive_bomb`, `bad_external_id`.
+    Codes: `unsafe_path`, `duplicate_entry`, `archive_bomb`, `unsupported_entry`, `bad_external_id`.
     """
 
     name: str
@@ -39,22 +42,19 @@ class Rejected:
 
 
 class Archive:
-    """An opened ZIP archive. Reading moves the one underlying stream: use it from one thread at a time."""
+    """An opened archive. Reading moves the one underlying stream: use it from one thread at a time."""
 
     def __init__(self, stream: BinaryIO, limits: Limits) -> None:
         self._stream, self._limits = stream, limits
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ArchiveEntry] = {}
         self.rejected: list[Rejected] = []
-        for entry in directory(stream, max_entries=limits.max_entries):
-            self._add(entry)
-        self._reject_overlaps()
 
     def names(self) -> tuple[str, ...]:
         """Normalised names of the usable entries, in the archive's order; folders and junk files left out."""
         return tuple(self._entries)
 
     @cached_property
-    def manifest(self) -> Entry | None:
+    def manifest(self) -> ArchiveEntry | None:
         """The one `*.csv` or `*.jsonl` at the top, or in the single top folder; None when there is none.
 
         InvalidInputError when there are several.
@@ -68,36 +68,41 @@ class Archive:
             raise InvalidInputError(f"The archive has {len(found)} manifests ({shown}): keep one .csv or .jsonl.")
         return self._entries[found[0]] if found else None
 
-    def items(self) -> Iterator[Entry | Rejected]:
+    def items(self) -> Iterator[ArchiveEntry | Rejected]:
         """What an import without a manifest works on: every file, named by its external id, and every rejection."""
         for name, entry in self._entries.items():
             problem = external_id_problem(name)
             yield Rejected(_shown(name), "bad_external_id", f"{problem}.") if problem else entry
         yield from self.rejected
 
-    def find(self, path: str) -> Entry:
+    def find(self, path: str) -> ArchiveEntry:
         """The entry that a manifest's `image` names, relative to the manifest's folder or to the archive's top.
 
-        ItemError `missing_file` (with a near miss, if there is one) or `unsafe_path`.
+        ItemError `missing_file` (with a near miss, if there is one), `unsafe_path`, or why the entry was rejected.
         """
         name = normalise(path)
         folder = posixpath.dirname(self.manifest.name) if self.manifest else ""
-        entry = self._entries.get(f"{folder}/{name}" if folder else name) or self._entries.get(name)
+        within = f"{folder}/{name}" if folder else name
+        entry = self._entries.get(within) or self._entries.get(name)
         if entry is None:
+            self._refuse_rejected(within, name)
             near = self._by_base_name.get(_base_key(name))
             hint = f"did you mean {near!r}?" if near else "check the path, which is relative to the manifest."
             raise ItemError("missing_file", f"The archive has no file {_shown(name)!r}: {hint}")
         return entry
 
-    def read(self, entry: Entry, *, max_bytes: int) -> bytes:
-        """The entry's content; ItemErrors of `core.zipfiles.read_entry`."""
-        return read_entry(self._stream, entry, max_bytes=max_bytes, max_ratio=self._limits.max_ratio)
+    def read(self, entry: ArchiveEntry, *, max_bytes: int) -> bytes:
+        """The entry's content; ItemErrors of `read_archived`."""
+        return read_archived(self._stream, entry, max_bytes=max_bytes, max_ratio=self._limits.max_ratio)
 
-    def open(self, entry: Entry) -> BinaryIO:
+    def open(self, entry: ArchiveEntry) -> BinaryIO:
         """The entry's content as a stream in constant memory: for manifests. ItemErrors as for `read`."""
+        if isinstance(entry, TarEntry):
+            return open_tar_entry(self._stream, entry)
         return open_entry(self._stream, entry, max_ratio=self._limits.max_ratio)
 
-    def _add(self, entry: Entry) -> None:
+    def add(self, entry: ArchiveEntry) -> None:
+        """Take an entry in, or reject it. The first of several with one name counts."""
         try:
             name = normalise(entry.name)
         except ItemError as error:
@@ -111,30 +116,86 @@ class Archive:
             return
         self._entries[name] = entry if name == entry.name else replace(entry, name=name)
 
-    def _reject_overlaps(self) -> None:
-        """Entries that share packed bytes are how small files unpack to petabytes."""
+    def reject(self, entry: ArchiveEntry, code: str, detail: str) -> None:
+        """Note an entry that cannot become an item."""
+        try:
+            name = normalise(entry.name)
+        except ItemError as error:
+            name, code, detail = entry.name, error.item_code, error.detail
+        if not _is_junk(name):
+            self.rejected.append(Rejected(_shown(name), code, detail))
+
+    def reject_overlaps(self) -> None:
+        """Entries that share packed bytes are how small ZIP files unpack to petabytes."""
         end = 0
-        for entry in sorted(self._entries.values(), key=lambda one: one.offset):
+        packed = [entry for entry in self._entries.values() if isinstance(entry, Entry)]
+        for entry in sorted(packed, key=lambda one: one.offset):
             if entry.offset < end:
                 del self._entries[entry.name]
                 detail = "The entry overlaps another one: pack the archive again with an ordinary tool."
                 self.rejected.append(Rejected(_shown(entry.name), "archive_bomb", detail))
             end = max(end, entry.offset + entry.packed_bytes)
 
+    def _refuse_rejected(self, *names: str) -> None:
+        """Say what is wrong with an entry that a manifest names, rather than that it is not there."""
+        for name in names:
+            rejected = self._rejected_by_name.get(name)
+            if rejected is not None:
+                raise ItemError(rejected.code, rejected.detail)
+
+    @cached_property
+    def _rejected_by_name(self) -> dict[str, Rejected]:
+        return {rejected.name: rejected for rejected in self.rejected}
+
     @cached_property
     def _by_base_name(self) -> dict[str, str]:
         return {_base_key(name): _shown(name) for name in self._entries}
 
 
-def open_zip(stream: BinaryIO, limits: Limits) -> Archive:
-    """Read the directory of a seekable ZIP file.
+def is_archive_name(name: str) -> bool:
+    """Whether a file of this name is an archive that is opened."""
+    return name.lower().endswith((".zip", ".tar", *_GZIPPED))
+
+
+def is_gzipped_tar(name: str) -> bool:
+    """Whether a file of this name has to be unpacked before its entries can be read one by one."""
+    return name.lower().endswith(_GZIPPED)
+
+
+def open_archive(stream: BinaryIO, name: str, limits: Limits) -> Archive:
+    """Read the directory of a seekable ZIP or, by its name, (unpacked) tar file.
 
     InvalidInputError when it is none, is damaged, holds no file, or has too many entries.
     """
     archive = Archive(stream, limits)
+    if name.lower().endswith(".zip"):
+        for entry in directory(stream, max_entries=limits.max_entries):
+            archive.add(entry)
+        archive.reject_overlaps()
+    else:
+        _add_tar(archive, stream, limits)
     if not archive.names() and not archive.rejected:
         raise InvalidInputError("The archive holds no files: pack pictures, with or without a manifest.")
     return archive
+
+
+def _add_tar(archive: Archive, stream: BinaryIO, limits: Limits) -> None:
+    for entry, kind in tar_directory(stream, max_entries=limits.max_entries):
+        if kind is TarKind.FILE:
+            archive.add(entry)
+        elif kind is TarKind.LINK:
+            detail = "The entry is a link to another file: pack the files themselves (`tar -h --hard-dereference`)."
+            archive.reject(entry, "unsupported_entry", detail)
+        elif kind is TarKind.OTHER:
+            detail = "The entry is a device or another special file: pack pictures only."
+            archive.reject(entry, "unsupported_entry", detail)
+
+
+def read_archived(stream: BinaryIO, entry: ArchiveEntry, *, max_bytes: int, max_ratio: int) -> bytes:
+    """An entry's content; ItemErrors of `core.zipfiles.read_entry` or `core.tarfiles.read_tar_entry`."""
+    if isinstance(entry, TarEntry):
+        return read_tar_entry(stream, entry, max_bytes=max_bytes)
+    return read_entry(stream, entry, max_bytes=max_bytes, max_ratio=max_ratio)
 
 
 def normalise(path: str) -> str:

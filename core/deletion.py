@@ -1,4 +1,4 @@
-"""Deleting a gallery: its vectors, rows and running jobs."""
+"""Deleting images with their vectors, and whole galleries with their rows and running jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,13 @@ from core import jobs
 from core.context import Context
 from core.models import ClaimedUnit, ItemOutcome, Job, Outcome, Queue
 from core.ports import UnitOfWork
+
+
+def remove_vectors(uow: UnitOfWork, gallery_id: UUID, image_ids: Sequence[UUID]) -> None:
+    """Delete the vectors of images from every generation that is not dropped, in the transaction of their rows."""
+    if image_ids:
+        for index in uow.indexes.live(gallery_id):
+            uow.vectors.remove(index.id, image_ids)
 
 
 @dataclass(frozen=True, slots=True)

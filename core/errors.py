@@ -136,6 +136,13 @@ class TemporaryItemError(ItemError):
         self.attempted = attempted
 
 
+class MirrorGuardError(ServiceError):
+    """A mirror import would remove more than it was allowed to, or does not know what it would remove."""
+
+    code = "mirror_guard"
+    title = "Mirror import stopped by its guard"
+
+
 class LeaseLostError(ServiceError):
     """The unit belongs to another worker by now; whoever sees this stops and writes nothing."""
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 from uuid import UUID
 
+from core.archives import read_archived
 from core.context import Context
 from core.embedding import SourcedDraft, embed_unit
-from core.errors import ItemError, NotFoundError
+from core.errors import ItemError, NotFoundError, UnavailableError
+from core.items import PlannedItem, fetch_failed, planned_item, superseded
+from core.jobs import rank
 from core.keys import blob_key, thumbnail_key
 from core.limits import picture_limits
 from core.models import (
@@ -25,10 +28,8 @@ from core.models import (
     Queue,
 )
 from core.pictures import THUMBNAIL_MEDIA_TYPE, validate
-from core.planning import PlannedItem, planned_item
 from core.ports import ObjectStore, StoredImage, UnitOfWork
 from core.settings import MEBIBYTE
-from core.zipfiles import read_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ class _Fetched:
 
 @dataclass(slots=True)
 class _Sorted:
-    """What a batch's items came to."""
+    """What a batch's items came to. `versions`: of the images whose picture stays; `attributes`: where these change."""
 
     ended: list[ItemOutcome] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
     attributes: dict[str, Attributes] = field(default_factory=dict)
     drafts: list[SourcedDraft] = field(default_factory=list)
     stored: list[Blob] = field(default_factory=list)
@@ -103,10 +105,12 @@ class _Fetch:
     def _sort(self, one: _Fetched, stored: StoredImage | None, known: dict[str, Blob], done: _Sorted) -> None:
         item = one.item
         attributes = (stored.attributes if stored else {}) if item.attributes is None else item.attributes
+        if stored is not None and stored.last_job_id > rank(self.job):
+            done.ended.append(superseded(item.external_id, item.source))
+            return
         if stored is not None and stored.sha256 == one.sha256:
-            if stored.attributes == attributes:
-                done.ended.append(ItemOutcome(item.external_id, Outcome.UNCHANGED))
-            else:
+            done.versions[item.external_id] = stored.version
+            if stored.attributes != attributes:
                 done.attributes[item.external_id] = attributes
             return
         try:
@@ -115,7 +119,7 @@ class _Fetch:
             done.ended.append(_failed(item, error))
             return
         known[one.sha256] = blob
-        done.drafts.append(SourcedDraft(ImageDraft(item.external_id, blob, attributes), item.source))
+        done.drafts.append(SourcedDraft(ImageDraft(item.external_id, blob, attributes), item.source, item.place))
 
     def _store(self, one: _Fetched, done: _Sorted) -> Blob:
         """Validate and put. A crash before the commit leaves an orphan in the bucket, never a row without a blob."""
@@ -134,13 +138,7 @@ class _Fetch:
 
 
 def _failed(item: PlannedItem, error: ItemError) -> ItemOutcome:
-    return ItemOutcome(
-        external_id=item.external_id,
-        outcome=Outcome.FAILED,
-        source=item.source,
-        code=error.item_code,
-        detail=error.detail,
-    )
+    return fetch_failed(item, error.item_code, error.detail)
 
 
 class _Reader:
@@ -170,7 +168,8 @@ class _Reader:
                 return self._objects.get(place.key)
             if place.key not in self._open:
                 self._open[place.key] = self._stack.enter_context(self._objects.open(place.key))
-            return read_entry(self._open[place.key], place.entry, max_bytes=self._max_bytes, max_ratio=self._max_ratio)
+            stream = self._open[place.key]
+            return read_archived(stream, place.entry, max_bytes=self._max_bytes, max_ratio=self._max_ratio)
         except NotFoundError as error:
             raise ItemError("upload_missing", "The uploaded file is gone; send the import again.") from error
 
@@ -186,9 +185,30 @@ class _FetchedBatch:
         """Blobs, attribute changes, and the embedding unit of what is new."""
         done = self.done
         uow.blobs.add(self.job.tenant_id, sorted(done.stored, key=lambda blob: blob.sha256))
-        changed = uow.images.set_attributes(self.gallery.id, done.attributes, job_id=self.job.id)
         uow.units.add(self.units)
-        return [*done.ended, *(ItemOutcome(external_id, outcome) for external_id, outcome in changed.items())]
+        return [*done.ended, *self._settle(uow)]
+
+    def _settle(self, uow: UnitOfWork) -> list[ItemOutcome]:
+        """Become the last writer of the images whose picture stays, so that no older job overwrites them any more.
+
+        UnavailableError when one changed since it was compared: then the batch has to compare again.
+        """
+        versions, gallery_id, mine = self.done.versions, self.gallery.id, rank(self.job)
+        if not versions:
+            return []
+        claimed = uow.images.claim(gallery_id, versions, job_id=mine)
+        lost = [external_id for external_id in versions if external_id not in claimed]
+        now = uow.images.current(gallery_id, lost) if lost else {}
+        if any(external_id not in now or now[external_id].last_job_id <= mine for external_id in lost):
+            raise UnavailableError("Images changed while they were compared with; the batch is read again.")
+        wanted = {external_id: value for external_id, value in self.done.attributes.items() if external_id in claimed}
+        changed = uow.images.set_attributes(gallery_id, wanted, job_id=mine) if wanted else {}
+        same = [ItemOutcome(name, Outcome.UNCHANGED) for name in claimed if name not in wanted]
+        return [
+            *same,
+            *(ItemOutcome(name, outcome) for name, outcome in changed.items()),
+            *(superseded(name) for name in lost),
+        ]
 
     def rings(self) -> Sequence[Queue]:
         """The embedding queue, if it has work."""

@@ -36,6 +36,15 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 }
 
 
+def rank(job: Job) -> UUID:
+    """Whose row stands when two imports write the same image: that of the higher rank.
+
+    A job's rank is its id, which grows with time. A retry has the rank of the import that failed, so that it never
+    overwrites what was imported since.
+    """
+    return UUID(job.params["rank"]) if "rank" in job.params else job.id
+
+
 def check_transition(before: JobState, after: JobState) -> None:
     """ConflictError unless a job may go from `before` to `after`."""
     if after not in TRANSITIONS[before]:

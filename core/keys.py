@@ -18,6 +18,11 @@ def upload_key(tenant_id: UUID, job_id: UUID, number: int) -> str:
     return f"tenants/{tenant_id}/uploads/{job_id}/{number}"
 
 
+def unpacked_key(tenant_id: UUID, job_id: UUID, number: int) -> str:
+    """Key of what the n-th file of an import unpacks to; gone with the job's uploads."""
+    return f"{job_prefix(tenant_id, job_id)}unpacked/{number}"
+
+
 def uploads_prefix(tenant_id: UUID) -> str:
     """Prefix of everything uploaded with requests."""
     return f"tenants/{tenant_id}/uploads/"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ class UnitKind(StrEnum):
     SEARCH = "search"
     RERANK = "rerank"
     DELETE_GALLERY = "delete_gallery"
+    SWEEP = "sweep"
 
 
 class UnitState(StrEnum):
@@ -39,6 +40,10 @@ class UnitState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELED = "canceled"
+
+
+DEFERRED = datetime(9999, 1, 1, tzinfo=UTC)
+"""`not_before` of a unit that waits until no other unit of its job is open; then such units run one after another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Result of an upsert: the row's id and whether it was created, updated, or left to a newer job (`unchanged`)."""
+    """Result of an upsert: the row's id and whether it was created or updated."""
 
     image_id: UUID
     outcome: Outcome
@@ -77,7 +77,7 @@ class Images(Protocol):
         ...
 
     def upsert(self, gallery: Gallery, drafts: Sequence[ImageDraft], *, job_id: UUID) -> dict[str, Written]:
-        """Insert or update rows, keyed by external_id; rows whose last writer is a newer job stay untouched."""
+        """Insert or update rows, keyed by external_id; those whose last writer is a newer job stay, and are missing."""
         ...
 
     def set_attributes(

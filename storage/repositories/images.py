@@ -52,6 +52,33 @@ _SET_ATTRIBUTES = text("""
     WHERE images.id = new.id
 """)
 
+_CLAIM = text("""
+    WITH mine AS (
+        SELECT images.id FROM images
+        JOIN unnest(CAST(:external_ids AS text[]), CAST(:versions AS int[])) AS seen (external_id, version)
+            ON seen.external_id = images.external_id
+        WHERE gallery_id = :gallery_id AND images.version = seen.version AND last_job_id <= :job_id
+        ORDER BY images.external_id FOR NO KEY UPDATE OF images)
+    UPDATE images SET last_job_id = :job_id FROM mine WHERE images.id = mine.id RETURNING external_id
+""")
+
+_REMOVE_OLDER = text("""
+    WITH older AS (
+        SELECT id FROM images
+        WHERE gallery_id = :gallery_id AND external_id = ANY (CAST(:external_ids AS text[])) AND last_job_id <= :job_id
+        ORDER BY external_id FOR UPDATE)
+    DELETE FROM images USING older WHERE images.id = older.id RETURNING external_id, images.id
+""")
+
+_UNNAMED = """
+    FROM images
+    WHERE gallery_id = :gallery_id AND last_job_id < :job_id AND external_id > :after
+        AND NOT EXISTS (
+            SELECT FROM job_items WHERE job_items.job_id = :job_id AND job_items.external_id = images.external_id)
+"""
+_COUNT_UNNAMED = text(f"SELECT count(*) {_UNNAMED}")
+_LIST_UNNAMED = text(f"SELECT external_id {_UNNAMED} ORDER BY external_id LIMIT :limit")
+
 # A backend stays in one slot, so that it never waits for itself, and rarely for another.
 _COUNT = text("""
     INSERT INTO gallery_counts AS stored (gallery_id, slot, images)
@@ -99,12 +126,17 @@ class SqlImages:
         """What is stored now under these external ids."""
         asked = [external_id for external_id in external_ids if storable(external_id)]
         statement = select(
-            ImageRow.external_id, ImageRow.id, ImageRow.sha256, ImageRow.attributes, ImageRow.last_job_id
+            ImageRow.external_id,
+            ImageRow.id,
+            ImageRow.sha256,
+            ImageRow.attributes,
+            ImageRow.last_job_id,
+            ImageRow.version,
         ).where(ImageRow.gallery_id == gallery_id, ImageRow.external_id == any_text(asked))
         return {external_id: StoredImage(*rest) for external_id, *rest in self._transaction.execute(statement)}
 
     def upsert(self, gallery: Gallery, drafts: Sequence[ImageDraft], *, job_id: UUID) -> dict[str, Written]:
-        """Insert or update rows, keyed by external_id; rows whose last writer is a newer job stay untouched.
+        """Insert or update rows, keyed by external_id; those whose last writer is a newer job stay, and are missing.
 
         Of drafts with the same external_id the last one is written. Their blobs were added before.
         """
@@ -115,8 +147,7 @@ class SqlImages:
             for row in self._transaction.execute(_UPSERT, parameters)
         }
         self._count(gallery.id, sum(row.outcome is Outcome.CREATED for row in written.values()))
-        newer = self.current(gallery.id, [row.external_id for row in rows if row.external_id not in written])
-        return written | {key: Written(stored.id, Outcome.UNCHANGED) for key, stored in newer.items()}
+        return written
 
     def set_attributes(
         self, gallery_id: UUID, attributes: Mapping[str, Attributes], *, job_id: UUID
@@ -133,6 +164,15 @@ class SqlImages:
             _SET_ATTRIBUTES, {"ids": [row.id for row in locked], "attributes": new, "job_id": job_id}
         )
         return dict.fromkeys(attributes, Outcome.UNCHANGED) | {row.external_id: Outcome.UPDATED for row in locked}
+
+    def claim(self, gallery_id: UUID, versions: Mapping[str, int], *, job_id: UUID) -> frozenset[str]:
+        """Make a job the last writer of images, by external_id, that still have these versions; returns whose it is.
+
+        Nothing else of the row changes, nor does any index.
+        """
+        asked = {"external_ids": list(versions), "versions": list(versions.values())}
+        rows = self._transaction.execute(_CLAIM, {"gallery_id": gallery_id, "job_id": job_id, **asked})
+        return frozenset(rows.scalars())
 
     def patch_attributes(self, image_id: UUID, attributes: Attributes) -> Image:
         """Replace one image's attributes (API edit); bumps `version`. NotFoundError when gone."""
@@ -168,6 +208,35 @@ class SqlImages:
         ).rowcount
         self._count(gallery_id, -removed)
         return removed
+
+    def remove_older(self, gallery_id: UUID, external_ids: Sequence[str], *, job_id: UUID) -> dict[str, UUID]:
+        """Delete rows whose last writer is no newer job than this one; ids of the deleted ones by external_id."""
+        asked = {"gallery_id": gallery_id, "external_ids": list(external_ids), "job_id": job_id}
+        removed = {row.external_id: row.id for row in self._transaction.execute(_REMOVE_OLDER, asked)}
+        self._count(gallery_id, -len(removed))
+        return removed
+
+    def count_written_before(self, gallery_id: UUID, job_id: UUID, *, external_ids: Sequence[str] | None = None) -> int:
+        """Images (of these external ids) whose last writer is an older job."""
+        statement = (
+            select(func.count())
+            .select_from(ImageRow)
+            .where(ImageRow.gallery_id == gallery_id, ImageRow.last_job_id < job_id)
+        )
+        if external_ids is not None:
+            asked = [external_id for external_id in external_ids if storable(external_id)]
+            statement = statement.where(ImageRow.external_id == any_text(asked))
+        return int(self._transaction.execute(statement).scalar_one())
+
+    def count_unnamed(self, gallery_id: UUID, job_id: UUID) -> int:
+        """Images whose last writer is an older job and which no item of the job names."""
+        asked = {"gallery_id": gallery_id, "job_id": job_id, "after": ""}
+        return int(self._transaction.execute(_COUNT_UNNAMED, asked).scalar_one())
+
+    def unnamed(self, gallery_id: UUID, job_id: UUID, *, after: str, limit: int) -> tuple[str, ...]:
+        """External ids of the same, in their order, those that follow `after`."""
+        asked = {"gallery_id": gallery_id, "job_id": job_id, "after": after, "limit": limit}
+        return tuple(self._transaction.execute(_LIST_UNNAMED, asked).scalars())
 
     def count(self, gallery_id: UUID) -> int:
         """Rows of a gallery, counted one by one; `Gallery.image_count` is the same at once."""

@@ -32,6 +32,7 @@ class SqlJobItems:
                 "source": made_storable(outcome.source),
                 "code": outcome.code,
                 "detail": made_storable(outcome.detail),
+                "planned": outcome.planned,
             }
             for outcome in outcomes
         ]
@@ -46,6 +47,7 @@ class SqlJobItems:
             JobItemRow.source,
             JobItemRow.code,
             JobItemRow.detail,
+            JobItemRow.planned,
         ).where(JobItemRow.job_id == job_id)
         if outcome is not None:
             statement = statement.where(JobItemRow.outcome == outcome.value)
@@ -55,6 +57,15 @@ class SqlJobItems:
         page = page_of(rows, size, lambda row: str(row.id))
         items = (ItemOutcome(row.external_id, Outcome(row.outcome), *row[3:]) for row in page.items)
         return Page(items=tuple(items), next_key=page.next_key)
+
+    def any_retryable(self, job_id: UUID) -> bool:
+        """Whether an item failed that a retry can fetch again."""
+        found = select(JobItemRow.id).where(
+            JobItemRow.job_id == job_id,
+            JobItemRow.outcome == Outcome.FAILED.value,
+            JobItemRow.planned.is_not(None),
+        )
+        return bool(self._transaction.execute(select(found.exists())).scalar_one())
 
 
 class SqlCandidates:

@@ -40,6 +40,29 @@ _STRIP_UNITS = text("""
         SELECT id FROM work_units WHERE job_id = :job_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
 """)
 
+_OPEN_IMPORT_BEFORE = text("""
+    SELECT EXISTS (
+        SELECT FROM jobs
+        WHERE gallery_id = :gallery_id AND finished_at IS NULL AND kind = 'import' AND id <> :besides
+            AND coalesce(CAST(params ->> 'rank' AS uuid), id) < :rank)
+""")
+
+_MIRRORED_AFTER = text("""
+    SELECT EXISTS (
+        SELECT FROM jobs
+        JOIN galleries ON galleries.id = :gallery_id
+        WHERE jobs.tenant_id = galleries.tenant_id AND kind = 'import' AND jobs.id > :rank
+            AND gallery_id = :gallery_id AND params ->> 'mode' = 'mirror'
+            AND state IN ('succeeded', 'partially_succeeded') AND error IS NULL)
+""")
+
+_OPEN_RETRY = text("""
+    SELECT retry.id FROM jobs
+    JOIN jobs AS retry ON retry.gallery_id = jobs.gallery_id
+    WHERE jobs.id = :job_id AND retry.finished_at IS NULL AND retry.params ->> 'retry_of' = CAST(:job_id AS text)
+    ORDER BY retry.id LIMIT 1
+""")
+
 
 class SqlJobs:
     """Implements `core.ports.Jobs`. Counting past the total, or after the end, violates a CHECK and rolls back."""
@@ -87,6 +110,10 @@ class SqlJobs:
     def set_total(self, job_id: UUID, total: int) -> None:
         """Set once, when planning ends."""
         self._write(job_id, {"total": total}, JobRow.total.is_(None))
+
+    def grow_total(self, job_id: UUID, *, by: int) -> None:
+        """Add items that were not known of when planning ended."""
+        self._write(job_id, {"total": JobRow.total + by})
 
     def set_stage(self, job_id: UUID, stage: JobStage) -> None:
         """Write the stage if it differs."""
@@ -163,6 +190,25 @@ class SqlJobs:
     def remove(self, job_ids: Sequence[UUID]) -> None:
         """Delete jobs with their units, items and candidates."""
         self._transaction.execute(delete(JobRow).where(JobRow.id == any_id(job_ids)))
+
+    def has_open_import_before(self, gallery_id: UUID, rank: UUID, *, besides: UUID) -> bool:
+        """Whether an import of the gallery of a lower rank (`core.jobs.rank`) has not ended."""
+        asked = {"gallery_id": gallery_id, "rank": rank, "besides": besides}
+        return bool(self._transaction.execute(_OPEN_IMPORT_BEFORE, asked).scalar_one())
+
+    def has_mirrored_after(self, gallery_id: UUID, rank: UUID) -> bool:
+        """Whether a mirror import of the gallery of a higher rank has been carried through."""
+        asked = {"gallery_id": gallery_id, "rank": rank}
+        return bool(self._transaction.execute(_MIRRORED_AFTER, asked).scalar_one())
+
+    def open_retry_of(self, job_id: UUID) -> UUID | None:
+        """The retry of a job that has not ended."""
+        found: UUID | None = self._transaction.execute(_OPEN_RETRY, {"job_id": job_id}).scalar_one_or_none()
+        return found
+
+    def keep_until(self, job_id: UUID, moment: datetime) -> None:
+        """Put off the job's expiry, with that of its uploads, if it is earlier."""
+        self._write(job_id, {"expires_at": moment}, JobRow.expires_at < moment)
 
     def active_ids(self, gallery_id: UUID) -> tuple[UUID, ...]:
         """Jobs of the gallery that are not terminal."""

@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, func, text
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import LeaseLostError
-from core.models import ClaimedUnit, NewUnit, Queue, UnitKind, UnitState
+from core.models import DEFERRED, ClaimedUnit, NewUnit, Queue, UnitKind, UnitState
 from storage.tables import UnitRow
 from storage.transaction import Transaction
 
@@ -116,6 +116,17 @@ _CANCEL_PENDING = text("""
         SELECT id FROM work_units WHERE job_id = :job_id AND state = 'pending' FOR UPDATE SKIP LOCKED)
 """)
 
+_WAKE_DEFERRED = text("""
+    UPDATE work_units SET not_before = clock_timestamp()
+    WHERE id = (
+        SELECT id FROM work_units
+        WHERE job_id = :job_id AND state = 'pending' AND not_before = :deferred ORDER BY id LIMIT 1)
+    AND NOT EXISTS (
+        SELECT FROM work_units
+        WHERE job_id = :job_id AND (state = 'running' OR state = 'pending' AND not_before < :deferred))
+    RETURNING queue
+""")
+
 _OLDEST_DUE = text("""
     SELECT queue, not_before FROM work_units
     WHERE job_id = :job_id AND state = 'pending' AND not_before <= clock_timestamp()
@@ -183,6 +194,14 @@ class SqlUnits:
         """Kinds of the job's units that are pending or running."""
         asked = {"job_id": job_id, "kinds": [kind.value for kind in UnitKind]}
         return frozenset(UnitKind(kind) for kind in self._transaction.execute(_OPEN_KINDS, asked).scalars())
+
+    def wake_deferred(self, job_id: UUID) -> Queue | None:
+        """Make the oldest deferred unit of a job due, unless another of its units is open; the queue it is for.
+
+        The caller holds the job's row lock, so that of units that end at once exactly one wakes it.
+        """
+        queue = self._transaction.execute(_WAKE_DEFERRED, {"job_id": job_id, "deferred": DEFERRED}).scalar_one_or_none()
+        return None if queue is None else Queue(queue)
 
     def cancel_pending(self, job_id: UUID) -> int:
         """End the job's pending units as canceled (SKIP LOCKED); returns how many."""

@@ -56,6 +56,7 @@ class ImageRow(Base):
         Index(None, "tenant_id", "sha256"),
         Index(None, "attributes", postgresql_using="gin", postgresql_ops={"attributes": "jsonb_path_ops"}),
         one_of("state", ImageState),
+        {"postgresql_with": {"fillfactor": 85}},
     )
 
     id: Mapped[Id]

@@ -81,6 +81,8 @@ class JobItemRow(Base):
     source: Mapped[str]
     code: Mapped[str]
     detail: Mapped[str]
+    # What a retry needs; only failed items have it.
+    planned: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     created_at: Mapped[CreatedAt]
 
 

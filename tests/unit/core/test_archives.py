@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.archives import Archive, Limits, Rejected, normalise, open_zip
+from core.archives import Archive, Limits, Rejected, normalise, open_archive
 from core.errors import InvalidInputError, ItemError
 from core.manifests import Row, read_manifest
 from core.zipfiles import Entry, directory, read_entry
@@ -29,7 +29,7 @@ def packed(
 
 
 def opened(data: bytes, limits: Limits = LIMITS) -> Archive:
-    return open_zip(io.BytesIO(data), limits)
+    return open_archive(io.BytesIO(data), "a.zip", limits)
 
 
 def read(archive: Archive, name: str, *, max_bytes: int = MEBIBYTE) -> bytes:

@@ -10,12 +10,16 @@ IMPORT_MODULES = (
     "embedding",
     "formats",
     "ingest",
+    "items",
     "manifests",
+    "mirror",
     "pictures",
     "planning",
+    "sources",
+    "tarfiles",
     "zipfiles",
 )
-RAISERS = {"ItemError", "RowError", "_RowProblemError", "Rejected", "_failed"}
+RAISERS = {"ItemError", "RowError", "_RowProblemError", "Rejected", "_failed", "failed", "fetch_failed", "ItemOutcome"}
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 
 

@@ -13,9 +13,11 @@ import pytest
 from core.context import Context
 from core.errors import InvalidInputError
 from core.imports import StoredFile
+from core.items import Planned, PlannedItem, planned_item
 from core.models import ItemOutcome
-from core.planning import Planned, PlannedItem, _Sources, planned_item, without_repeats
+from core.planning import without_repeats
 from core.settings import Settings
+from core.sources import Sources
 
 
 class Uploads:
@@ -40,7 +42,7 @@ def plan(files: dict[str, bytes]) -> list[Planned]:
     ctx = cast("Context", SimpleNamespace(objects=Uploads(files), settings=Settings(), clock=lambda: datetime.now(UTC)))
     stored = [StoredFile(name, name, len(data)) for name, data in files.items()]
     with ExitStack() as stack:
-        return list(without_repeats(_Sources(ctx, stack, stored).items({})))
+        return list(without_repeats(Sources(ctx, stack, stored).items({})))
 
 
 def ids(planned: list[Planned]) -> list[str]:

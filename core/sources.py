@@ -1,0 +1,137 @@
+"""The files of an import: what their pictures, archives and manifests name."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import BinaryIO, cast
+
+from core import archives
+from core.archives import Archive, Rejected, is_archive_name, is_gzipped_tar
+from core.context import Context
+from core.errors import InvalidInputError, ItemError
+from core.imports import StoredFile
+from core.items import ArchiveEntry, Place, Planned, PlannedDelete, PlannedItem, failed
+from core.keys import unpacked_key
+from core.lease import Watched
+from core.manifests import Operation, Row, RowError, external_id_problem, is_manifest_name, read_manifest
+from core.models import Job
+from core.settings import MEBIBYTE
+from core.tarfiles import Gunzipped
+
+URL_SCHEMES = ("http://", "https://", "s3://")
+
+_WINDOW = 4 * MEBIBYTE
+
+
+def unpack(ctx: Context, job: Job, files: Sequence[StoredFile]) -> list[StoredFile]:
+    """The files, compressed tars replaced by plain ones that are stored beside them. Doing it again does no harm.
+
+    InvalidInputError when one is damaged, or unpacks to more than it may.
+    """
+    return [
+        _unpacked(ctx, unpacked_key(job.tenant_id, job.id, number), file) if is_gzipped_tar(file.filename) else file
+        for number, file in enumerate(files)
+    ]
+
+
+def _unpacked(ctx: Context, key: str, file: StoredFile) -> StoredFile:
+    settings = ctx.settings
+    with io.BufferedReader(Watched(ctx.objects.open(file.key)), _WINDOW) as packed:
+        plain = Gunzipped(packed, max_ratio=settings.max_archive_ratio, max_bytes=settings.max_unpacked_mib * MEBIBYTE)
+        size_bytes = ctx.objects.put_stream(key, cast("BinaryIO", plain), media_type="application/x-tar")
+    return replace(file, key=key, size_bytes=size_bytes)
+
+
+def _entry_place(file: StoredFile, entry: ArchiveEntry) -> Place:
+    return Place(file.key, file.size_bytes, entry)
+
+
+class Sources:
+    """The uploaded files of an import: pictures, archives, and at most one manifest."""
+
+    def __init__(self, ctx: Context, stack: ExitStack, files: Sequence[StoredFile]) -> None:
+        self._ctx = ctx
+        self._stack = stack
+        self._archives = [(file, self._open_archive(file)) for file in files if is_archive_name(file.filename)]
+        self._pictures = {
+            archives.normalise(file.filename): file
+            for file in files
+            if not is_archive_name(file.filename) and not is_manifest_name(file.filename)
+        }
+        self._manifests = [file for file in files if is_manifest_name(file.filename)]
+        self._repeated = len(files) - len(self._archives) - len(self._manifests) - len(self._pictures)
+
+    def _open_archive(self, file: StoredFile) -> Archive:
+        settings = self._ctx.settings
+        limits = archives.Limits(max_entries=settings.max_archive_entries, max_ratio=settings.max_archive_ratio)
+        stream = self._stack.enter_context(self._ctx.objects.open(file.key))
+        return archives.open_archive(cast("BinaryIO", Watched(stream)), file.filename, limits)
+
+    def items(self, schema: dict[str, str]) -> Iterator[Planned]:
+        """Rows of the manifest if there is one; else every file and entry is an item of its own."""
+        if self._repeated:
+            raise InvalidInputError("Two uploaded files have the same name; give each its own, or send an archive.")
+        inner = [(file, archive) for file, archive in self._archives if archive.manifest is not None]
+        if len(self._manifests) + len(inner) > 1:
+            raise InvalidInputError("There is more than one manifest; send one .csv or .jsonl per import.")
+        if self._manifests:
+            file = self._manifests[0]
+            stream = self._stack.enter_context(self._ctx.objects.open(file.key))
+            yield from self._rows(stream, file.filename, schema)
+        elif inner:
+            file, archive = inner[0]
+            entry = archive.manifest
+            if entry is not None:
+                # The manifest streams while rows look entries up, so it reads through a file of its own.
+                manifest = self._open_archive(file).open(entry)
+                yield from self._rows(manifest, f"{file.filename}/{entry.name}", schema)
+        else:
+            yield from self._loose()
+
+    def _rows(self, stream: BinaryIO, name: str, schema: dict[str, str]) -> Iterator[Planned]:
+        try:
+            for row in read_manifest(stream, name, schema=schema):
+                source = f"{name}:{row.line}"
+                if isinstance(row, RowError):
+                    yield failed(row.external_id, source, row.code, row.detail)
+                else:
+                    yield self._row(row, source)
+        except ItemError as error:
+            raise InvalidInputError(f"The manifest {name} cannot be read to its end: {error.detail}") from error
+
+    def _row(self, row: Row, source: str) -> Planned:
+        if row.operation is Operation.DELETE:
+            return PlannedDelete(row.external_id, source)
+        try:
+            return PlannedItem(row.external_id, row.attributes, source, self._find(row.image))
+        except ItemError as error:
+            return failed(row.external_id, source, error.item_code, error.detail)
+
+    def _find(self, image: str) -> Place:
+        if image.lower().startswith(URL_SCHEMES):
+            raise ItemError("unsupported_source", "URLs and s3:// keys are not fetched yet; send the file itself.")
+        missing: ItemError | None = None
+        for file, archive in self._archives:
+            try:
+                return _entry_place(file, archive.find(image))
+            except ItemError as error:
+                missing = error
+        uploaded = self._pictures.get(archives.normalise(image))
+        if uploaded is not None:
+            return Place(uploaded.key, uploaded.size_bytes)
+        raise missing or ItemError("missing_file", f"No uploaded file is named {image!r}; send it with the manifest.")
+
+    def _loose(self) -> Iterator[Planned]:
+        for file, archive in self._archives:
+            for item in archive.items():
+                if isinstance(item, Rejected):
+                    yield failed(item.name, f"{file.filename}/{item.name}", item.code, item.detail)
+                else:
+                    yield PlannedItem(item.name, None, f"{file.filename}/{item.name}", _entry_place(file, item))
+        for name, file in self._pictures.items():
+            problem = external_id_problem(name)
+            if problem:
+                yield failed(name, name, "bad_external_id", f"{problem}.")
+            else:
+                yield PlannedItem(name, None, name, Place(file.key, file.size_bytes))
