@@ -4,8 +4,9 @@ A message only says "run one unit of these queues"; whoever gets it claims from 
 transaction that writes a batch's effects, so that a re-run starts where the last commit ended and counts nothing twice.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import structlog
 from core import jobs
 from core.context import Context
 from core.errors import LeaseLostError, ServiceError, UnavailableError
+from core.gate import Gate
 from core.lease import Lease
 from core.models import ClaimedUnit, ItemOutcome, Job, JobStage, JobState, Outcome, Queue, UnitKind, UnitState
 from core.ports import UnitOfWork
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 
 POISON_ATTEMPTS = 3
 UNAVAILABLE_DELAY = timedelta(seconds=2)
+INSIST_EVERY_S = 0.5
 STRIKE_DELAY = timedelta(seconds=1)
 STAGE_OF = {
     UnitKind.PLAN: JobStage.PLANNING,
@@ -30,6 +33,7 @@ STAGE_OF = {
     UnitKind.SEARCH: JobStage.SEARCHING,
     UnitKind.RERANK: JobStage.RERANKING,
     UnitKind.DELETE_GALLERY: JobStage.FINISHING,
+    UnitKind.SWEEP: JobStage.FINISHING,
 }
 
 
@@ -72,12 +76,16 @@ class Handler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSlot:
-    """Where units run: the queues taken, the worker's name, and whether it was asked to stop."""
+    """Where units run: the queues taken, the worker's name, and whether it was asked to stop.
+
+    Slots of one process share its `gate`.
+    """
 
     name: str
     queues: tuple[Queue, ...]
     stopping: Callable[[], bool]
     on_batch: Callable[[], None]
+    gate: Gate = field(default_factory=Gate)
 
 
 def run_one(ctx: Context, handlers: Mapping[UnitKind, Handler], slot: WorkerSlot) -> bool:
@@ -105,7 +113,7 @@ def _run_claimed(ctx: Context, handler: Handler, unit: ClaimedUnit, slot: Worker
             log.warning("unit.lease_lost")
         except UnavailableError as error:
             log.warning("unit.handed_back", reason=error.detail)
-            _hand_back(ctx, unit, delay=UNAVAILABLE_DELAY)
+            _hand_back(ctx, unit, slot, delay=UNAVAILABLE_DELAY)
         except ServiceError as error:
             log.warning("unit.failed", code=error.code, detail=error.detail)
             _fail_job(ctx, unit, code=error.code, detail=error.detail)
@@ -141,29 +149,32 @@ class _Progress:
 
 
 def _run_batches(ctx: Context, run: UnitRun, unit: ClaimedUnit, progress: _Progress) -> None:
-    cursor, limit = unit.cursor, unit.batch_limit
+    cursor, limit, suspect = unit.cursor, unit.batch_limit, unit.attempts > 0
     if unit.attempts >= POISON_ATTEMPTS:
         if not _skip_poison(ctx, run, unit):
             return
-        cursor += 1
+        cursor, suspect = cursor + 1, False
     while cursor < unit.size:
         if progress.slot.stopping():
-            _hand_back(ctx, unit, delay=timedelta(0))
+            _hand_back(ctx, unit, progress.slot, delay=timedelta(0))
             return
         progress.slot.on_batch()
-        progress.lease.batch_begins()
         stop = min(unit.size, cursor + min(run.batch_items, limit or run.batch_items))
-        batch = run.compute(cursor, stop)
         limit = None if limit is None or 2 * limit >= run.batch_items else 2 * limit
-        if not _commit(ctx, unit, batch, cursor=stop, limit=limit):
-            return
-        cursor = stop
+        progress.lease.batch_waits()
+        with progress.slot.gate.pass_through(suspect=suspect):
+            progress.lease.batch_begins()
+            batch = run.compute(cursor, stop)
+            if not _commit(ctx, unit, batch, cursor=stop, limit=limit):
+                return
+        cursor, suspect = stop, False
         for queue in batch.rings():
             ctx.doorbell.ring(queue)
 
 
 def _commit(ctx: Context, unit: ClaimedUnit, batch: Batch, *, cursor: int, limit: int | None) -> bool:
     """One transaction: effects, outcomes, counters, cursor. False when the job ended or is being cancelled."""
+    woken = None
     with ctx.uow() as uow:
         uow.units.lock(unit.id, unit.lease_token)
         # Units of a job take its row lock before they finish, so that exactly one sees that none is left.
@@ -176,8 +187,10 @@ def _commit(ctx: Context, unit: ClaimedUnit, batch: Batch, *, cursor: int, limit
             uow.units.advance(unit.id, cursor=cursor, batch_limit=limit)
             if cursor >= unit.size:
                 uow.units.finish(unit.id, UnitState.DONE)
-                _settle(uow, job)
+                woken = _settle(uow, job)
         uow.commit()
+    if woken is not None:
+        ctx.doorbell.ring(woken)
     return going_on
 
 
@@ -192,14 +205,15 @@ def _count(uow: UnitOfWork, job: Job, outcomes: Sequence[ItemOutcome]) -> None:
         uow.items.add(job.id, job.tenant_id, notable)
 
 
-def _settle(uow: UnitOfWork, job: Job) -> None:
-    """After a unit ended: close the job, or name the stage that is still open."""
+def _settle(uow: UnitOfWork, job: Job) -> Queue | None:
+    """After a unit ended: close the job, or name the stage that is still open. The queue of a unit that is due now."""
     open_kinds = uow.units.open_kinds(job.id)
     if not open_kinds:
         jobs.close(uow, job)
-        return
+        return None
     first = next(kind for kind in UnitKind if kind in open_kinds)
     uow.jobs.set_stage(job.id, STAGE_OF[first])
+    return uow.units.wake_deferred(job.id) if open_kinds == {UnitKind.SWEEP} else None
 
 
 def _skip_poison(ctx: Context, run: UnitRun, unit: ClaimedUnit) -> bool:
@@ -229,16 +243,25 @@ class Skipped:
         return ()
 
 
-def _hand_back(ctx: Context, unit: ClaimedUnit, *, delay: timedelta) -> None:
-    """Give the unit to whoever comes next. When Postgres itself is away the lease runs out instead."""
-    try:
-        with ctx.uow() as uow:
-            uow.units.release(unit.id, unit.lease_token, delay=delay)
-            uow.commit()
-    except UnavailableError as error:
-        log.warning("unit.lease_left_to_expire", reason=error.detail)
-        return
-    ctx.doorbell.ring(unit.queue)
+def _hand_back(ctx: Context, unit: ClaimedUnit, slot: WorkerSlot, *, delay: timedelta) -> None:
+    """Give the unit to whoever comes next.
+
+    While Postgres itself is away this insists, as a lease that runs out would count as an attempt.
+    """
+    deadline_s = time.monotonic() + ctx.settings.lease_s
+    while True:
+        try:
+            with ctx.uow() as uow:
+                uow.units.release(unit.id, unit.lease_token, delay=delay)
+                uow.commit()
+        except UnavailableError as error:
+            if slot.stopping() or time.monotonic() > deadline_s:
+                log.warning("unit.lease_left_to_expire", reason=error.detail)
+                return
+            time.sleep(INSIST_EVERY_S)
+        else:
+            ctx.doorbell.ring(unit.queue)
+            return
 
 
 def _strike(ctx: Context, unit: ClaimedUnit) -> None:

@@ -1,5 +1,6 @@
 """Embedding units: pictures to vectors. An image becomes visible in the transaction that writes its vector."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -30,8 +31,10 @@ from core.models import (
 )
 from core.pictures import decode
 from core.ports import Encoder, EncoderRegistry, UnitOfWork
+from core.settings import Settings
 
-FETCH_THREADS = 4
+LEAST_READERS = 4
+MOST_READERS = 16
 
 
 def decode_side_px(encoder: Encoder) -> int:
@@ -76,11 +79,31 @@ def _drafts(payload: Sequence[dict[str, Any]]) -> list[SourcedDraft]:
 
 
 @dataclass(frozen=True, slots=True)
-class EmbedHandler:
-    """Runs `embed` units."""
+class _Pools:
+    """Threads that read pictures, and the one that encodes them.
 
-    ctx: Context
-    encoders: EncoderRegistry
+    One for all units in hand: a model gains nothing from being run twice at a time, and OpenMP keeps a team of threads
+    for each thread that ever called it.
+    """
+
+    readers: ThreadPoolExecutor
+    encoding: ThreadPoolExecutor
+
+
+def _reader_count(settings: Settings) -> int:
+    return settings.decode_threads or min(MOST_READERS, max(LEAST_READERS, os.cpu_count() or 1))
+
+
+class EmbedHandler:
+    """Runs `embed` units. While one is encoded, others of the same worker are fetched, decoded and committed."""
+
+    def __init__(self, ctx: Context, encoders: EncoderRegistry) -> None:
+        self.ctx = ctx
+        self.encoders = encoders
+        self._pools = _Pools(
+            readers=ThreadPoolExecutor(_reader_count(ctx.settings), thread_name_prefix="read"),
+            encoding=ThreadPoolExecutor(1, thread_name_prefix="encode"),
+        )
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Embedding":
         """Load the generation's encoder. EncoderMismatchError when it is not the one that made the stored vectors."""
@@ -91,7 +114,7 @@ class EmbedHandler:
             raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
         encoder = self.encoders.get(index.encoder)
         self._claim_index(index, encoder)
-        return _Embedding(self.ctx, job, gallery, index, encoder, _drafts(unit.payload["drafts"]))
+        return _Embedding(self.ctx, self._pools, job, gallery, index, encoder, _drafts(unit.payload["drafts"]))
 
     def _claim_index(self, index: Index, encoder: Encoder) -> None:
         """The first worker that loads the encoder fixes the generation's identity and makes its table."""
@@ -111,6 +134,7 @@ class EmbedHandler:
 @dataclass(frozen=True, slots=True)
 class _Embedding:
     ctx: Context
+    pools: _Pools
     job: Job
     gallery: Gallery
     index: Index
@@ -124,15 +148,15 @@ class _Embedding:
     def compute(self, start: int, stop: int) -> "_EmbeddedBatch":
         """Fetch, decode and embed drafts [start, stop)."""
         drafts = self.drafts[start:stop]
-        with ThreadPoolExecutor(FETCH_THREADS) as pool:
-            found = list(pool.map(self._picture, drafts))
+        found = list(self.pools.readers.map(self._picture, drafts))
         outcomes = [
             _failed(sourced, error.item_code, error.detail)
             for sourced, error in zip(drafts, found, strict=True)
             if isinstance(error, ItemError)
         ]
         readable = [pair for pair in zip(drafts, found, strict=True) if not isinstance(pair[1], ItemError)]
-        vectors = self.encoder.encode_images([picture for _, picture in readable if isinstance(picture, Picture)])
+        pictures = [picture for _, picture in readable if isinstance(picture, Picture)]
+        vectors = self.pools.encoding.submit(self.encoder.encode_images, pictures).result()
         finite = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
         detail = "The encoder gave no finite vector for this picture; report it to the operator."
         outcomes += [
@@ -146,7 +170,8 @@ class _Embedding:
     def _picture(self, sourced: SourcedDraft) -> Picture | ItemError:
         key = blob_key(self.job.tenant_id, sourced.draft.blob.sha256)
         try:
-            return decode(self.ctx.objects.get(key), max_side_px=decode_side_px(self.encoder))
+            picture = decode(self.ctx.objects.get(key), max_side_px=decode_side_px(self.encoder))
+            return self.encoder.fit(picture)  # here, where it is done on many threads, and what waits is small
         except ItemError as error:
             return error
         except NotFoundError:

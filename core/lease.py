@@ -29,7 +29,7 @@ class Lease:
         self._ctx = ctx
         self._unit = unit
         self._done = threading.Event()
-        self._batch_began_s = time.monotonic()
+        self._batch_began_s: float | None = time.monotonic()
         self._thread = threading.Thread(target=self._renew_until_done, name=f"lease-{unit.id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -42,6 +42,10 @@ class Lease:
         self._done.set()
         self._thread.join()
 
+    def batch_waits(self) -> None:
+        """No batch runs: it waits for its turn, and its clock stands still."""
+        self._batch_began_s = None
+
     def batch_begins(self) -> None:
         """Start the clock of a new batch."""
         self._batch_began_s = time.monotonic()
@@ -49,7 +53,8 @@ class Lease:
     def _renew_until_done(self) -> None:
         lease = timedelta(seconds=self._ctx.settings.lease_s)
         while not self._done.wait(self._ctx.settings.lease_s / 4):
-            if time.monotonic() - self._batch_began_s > self._ctx.settings.batch_limit_s:
+            began_s = self._batch_began_s
+            if began_s is not None and time.monotonic() - began_s > self._ctx.settings.batch_limit_s:
                 log.critical("worker.stuck", unit_id=str(self._unit.id), limit_s=self._ctx.settings.batch_limit_s)
                 os._exit(STUCK_EXIT_CODE)
             try:

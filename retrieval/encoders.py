@@ -44,6 +44,10 @@ class OpenClipEncoder:
         self._placement = placement
         self._batch = batch
 
+    def fit(self, picture: Picture) -> Picture:
+        """The picture at the size that the model sees. It is encoded to the very same vector, and takes less memory."""
+        return self._preprocess.fit(picture)
+
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         """Unit vectors float32 [n, d] of RGB pictures of any size; n may be 0."""
         return self._encode(pictures, self._image_features)

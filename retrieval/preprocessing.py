@@ -33,13 +33,15 @@ class Preprocessor:
 
     def __call__(self, pictures: Sequence[Picture], *, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """[n, 3, h, w] of `dtype` on `device` for n >= 1 pictures of any size and mode."""
-        pixels = torch.from_numpy(np.stack([self._fit(picture) for picture in pictures])).to(device)
+        fitted = [np.asarray(self.fit(picture), dtype=np.uint8) for picture in pictures]
+        pixels = torch.from_numpy(np.stack(fitted)).to(device)
         batch = pixels.permute(0, 3, 1, 2).to(torch.float32)
         mean = torch.tensor(self._config.mean, device=device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self._config.std, device=device).view(1, 3, 1, 1) * 255
         return batch.sub_(mean).div_(std).to(dtype)
 
-    def _fit(self, picture: Picture) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def fit(self, picture: Picture) -> Picture:
+        """The picture resized and cropped to the model's input, RGB. What is fitted already comes out the same."""
         for step in self._geometry:
             picture = step(picture)
-        return np.asarray(picture, dtype=np.uint8)
+        return picture

@@ -11,6 +11,7 @@ from kombu.entity import Queue as KombuQueue
 from core import durable, reconcile, upkeep
 from core.context import Context
 from core.durable import Handler, WorkerSlot
+from core.gate import Gate
 from core.models import Queue, UnitKind
 from core.settings import Settings
 from workers.dispatch import RUN_UNIT_TASK, transport_options
@@ -70,6 +71,7 @@ def _schedule(settings: Settings) -> dict[str, Any]:
 def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], heartbeat: Heartbeat) -> None:
     """Add the tasks, the heartbeat and the stop flag to a worker's app."""
     stopping = threading.Event()
+    gate = Gate()
 
     def ask_to_stop(**_: object) -> None:
         stopping.set()
@@ -79,7 +81,7 @@ def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], he
 
     def run_unit(queue: str) -> None:
         """Run one due unit of the queue; the message carries nothing else."""
-        slot = WorkerSlot(heartbeat.name, (Queue(queue),), stopping.is_set, heartbeat.beat_if_due)
+        slot = WorkerSlot(heartbeat.name, (Queue(queue),), stopping.is_set, heartbeat.beat_if_due, gate)
         durable.run_one(ctx, handlers, slot)
 
     def run_reconcile() -> None:

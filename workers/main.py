@@ -11,9 +11,9 @@ from core.models import Queue, WorkerBeat
 from core.settings import Settings, load_settings
 from workers.app import create_celery, register
 from workers.heartbeat import Heartbeat
-from workers.wiring import build_context, build_handlers
+from workers.wiring import EMBED_QUEUES, build_context, build_handlers
 
-THREADED = frozenset({Queue.INGEST, Queue.MAINTENANCE})
+INPUT_OUTPUT_QUEUES = frozenset({Queue.INGEST, Queue.MAINTENANCE})
 
 
 @click.command()
@@ -49,9 +49,11 @@ def run(settings: Settings, queues: tuple[Queue, ...]) -> None:
 
 
 def _pool(settings: Settings, queues: tuple[Queue, ...]) -> list[str]:
-    """I/O queues run on threads; model processes are `solo`: one unit at a time, never a fork after CUDA."""
-    if THREADED.issuperset(queues):
+    """Threads where units wait for input and output. Other models run `solo`: one unit at a time. Never a fork."""
+    if INPUT_OUTPUT_QUEUES.issuperset(queues):
         return ["--pool=threads", f"--concurrency={settings.ingest_threads}"]
+    if EMBED_QUEUES.issuperset(queues):
+        return ["--pool=threads", f"--concurrency={settings.embed_units}"]
     return ["--pool=solo"]
 
 

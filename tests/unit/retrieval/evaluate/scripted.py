@@ -27,6 +27,9 @@ class ScriptedEncoder:
         self.texts: list[str] = []
         self.pictures = 0
 
+    def fit(self, picture: Picture) -> Picture:
+        return picture
+
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         self.pictures += len(pictures)
         rows = [np.asarray(each.resize((8, 8)).convert("L"), np.float32).ravel() for each in pictures]
