@@ -40,7 +40,18 @@ def job_url(job_id: UUID) -> str:
 def present(view: JobView) -> JobOut:
     """A job as JSON, with its links."""
     url = job_url(view.job.id)
-    return job_out(view, Links(self=url, items=f"{url}/items", cancel=f"{url}/cancel"))
+    deliveries = f"{url}/deliveries" if view.job.callback_url is not None else None
+    return job_out(
+        view,
+        Links(
+            self=url, items=f"{url}/items", cancel=f"{url}/cancel", retry=_retry_url(view.job), deliveries=deliveries
+        ),
+    )
+
+
+def _retry_url(job: Job) -> str | None:
+    ended_short = job.kind is JobKind.IMPORT and job.state in TERMINAL and job.counters.failed > 0
+    return f"{job_url(job.id)}/retry" if ended_short else None
 
 
 def accepted(job: Job) -> Response:

@@ -14,6 +14,7 @@ from core.context import Context
 from core.deletion import remove_vectors
 from core.errors import InvalidInputError, MirrorGuardError, NotFoundError, ServiceError, UnavailableError
 from core.ids import new_id
+from core.imports import MIRROR
 from core.items import Planned, superseded
 from core.jobs import rank
 from core.models import (
@@ -28,8 +29,6 @@ from core.models import (
     UnitKind,
 )
 from core.ports import UnitOfWork
-
-MIRROR = "mirror"
 
 _PAGE = 5000
 _ROUNDING = 1e-9

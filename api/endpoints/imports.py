@@ -21,7 +21,7 @@ bp = APIBlueprint("imports", __name__, tag="Imports")
 
 MAX_FILES = 10_000
 MAX_FILENAME = 512
-FIELDS = frozenset({"mode", "callback_url"})
+FIELDS = frozenset({"mode", "max_delete_share", "callback_url"})
 
 
 @bp.post("/galleries/<gallery>/imports")
@@ -45,7 +45,8 @@ def _submit(gallery: str) -> Response:
     new = imports.NewImport(
         gallery=gallery,
         files=files,
-        mode=request.form.get("mode", "upsert"),
+        mode=request.form.get("mode", imports.UPSERT),
+        max_delete_share=_share(request.form.get("max_delete_share")),
         callback_url=request.form.get("callback_url"),
     )
     return accepted(imports.submit(context(), principal(), new))
@@ -57,8 +58,19 @@ def _refuse_strangers() -> None:
     if strangers:
         errors = tuple(FieldError(f"/{name}", "is not a field of an import") for name in strangers)
         raise InvalidInputError(
-            "An import takes `file` (one or more), `mode` and `callback_url`.", errors=errors
+            "An import takes `file` (one or more), `mode`, `max_delete_share` and `callback_url`.", errors=errors
         )
+
+
+def _share(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        detail = "must be a number from 0 to 1"
+        errors = (FieldError("/max_delete_share", detail),)
+        raise InvalidInputError(f"`max_delete_share` {detail}.", errors=errors) from error
 
 
 def _uploaded(file: FileStorage, number: int) -> imports.UploadedFile:

@@ -1,4 +1,4 @@
-"""Jobs: list, poll, long-poll, items, cancel."""
+"""Jobs: list, poll, long-poll, items, cancel, retry."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from api.replies import accepted, job_headers, json_reply, not_modified, present
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
 from api.schemas.queries import query_result
-from core import jobs, queries
+from core import jobs, queries, retries
 from core.context import Context
 from core.models import ItemOutcome, Job, JobKind, Page, Principal, Scope
 from core.ports import JobQuery
@@ -96,6 +96,15 @@ def list_items(job_id: UUID, query_data: ItemsQuery) -> Response:
 def cancel_job(job_id: UUID) -> Response:
     """Stop a job between batches. What is done stays done; a job that has ended is returned as it is."""
     return accepted(jobs.cancel(context(), principal(), job_id))
+
+
+@bp.post("/jobs/<uuid:job_id>/retry")
+@protected(Scope.WRITE)
+@bp.output(JobOut, 202)
+@idempotent
+def retry_job(job_id: UUID) -> Response:
+    """Import again what failed, as a new job. While a retry of the job is open, that one is returned."""
+    return accepted(retries.retry(context(), principal(), job_id))
 
 
 def _brief(job: Job) -> jobs.JobView:

@@ -69,6 +69,8 @@ class Links(Reply):
     self: str
     items: str
     cancel: str
+    retry: str | None = Field(description="POST here imports again what failed; null when there is nothing to retry.")
+    deliveries: str | None = Field(description="What became of the webhook; null without a `callback_url`.")
 
 
 class JobOut(Reply):
