@@ -13,6 +13,8 @@ from PIL.Image import Image as Picture
 from core.context import Context
 from core.errors import EncoderMismatchError, ItemError, NotFoundError
 from core.ids import new_id
+from core.items import Place, PlannedItem, Remote, fetch_failed, place, superseded
+from core.jobs import rank
 from core.keys import blob_key
 from core.models import (
     Blob,
@@ -24,7 +26,6 @@ from core.models import (
     ItemOutcome,
     Job,
     NewUnit,
-    Outcome,
     Queue,
     UnitKind,
     Vectors,
@@ -44,10 +45,11 @@ def decode_side_px(encoder: Encoder) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SourcedDraft:
-    """A draft and where its picture came from."""
+    """A draft and where its picture came from; `place` is what a retry reads."""
 
     draft: ImageDraft
     source: str
+    place: Place | Remote
 
 
 def embed_unit(job: Job, gallery: Gallery, drafts: Sequence[SourcedDraft]) -> NewUnit:
@@ -63,7 +65,10 @@ def embed_unit(job: Job, gallery: Gallery, drafts: Sequence[SourcedDraft]) -> Ne
         payload={
             "gallery_id": str(gallery.id),
             "index_id": str(gallery.active_index_id),
-            "drafts": [{**asdict(sourced.draft), "source": sourced.source} for sourced in ordered],
+            "drafts": [
+                {**asdict(sourced.draft), "source": sourced.source, "place": asdict(sourced.place)}
+                for sourced in ordered
+            ],
         },
     )
 
@@ -73,6 +78,7 @@ def _drafts(payload: Sequence[dict[str, Any]]) -> list[SourcedDraft]:
         SourcedDraft(
             draft=ImageDraft(external_id=raw["external_id"], blob=Blob(**raw["blob"]), attributes=raw["attributes"]),
             source=raw["source"],
+            place=place(raw["place"]),
         )
         for raw in payload
     ]
@@ -184,9 +190,9 @@ class _Embedding:
 
 
 def _failed(sourced: SourcedDraft, code: str, detail: str) -> ItemOutcome:
-    return ItemOutcome(
-        external_id=sourced.draft.external_id, outcome=Outcome.FAILED, source=sourced.source, code=code, detail=detail
-    )
+    draft = sourced.draft
+    item = PlannedItem(draft.external_id, draft.attributes, sourced.source, sourced.place)
+    return fetch_failed(item, code, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +206,19 @@ class _EmbeddedBatch:
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
         """Image rows and vectors together; rows that a newer job wrote stay as they are."""
-        written = uow.images.upsert(self.gallery, self.drafts, job_id=self.job.id)
+        written = uow.images.upsert(self.gallery, self.drafts, job_id=rank(self.job))
         mine = [
-            (written[draft.external_id].image_id, row)
-            for row, draft in enumerate(self.drafts)
-            if written[draft.external_id].outcome is not Outcome.UNCHANGED
+            (row, written[draft.external_id]) for row, draft in enumerate(self.drafts) if draft.external_id in written
         ]
         if mine:
-            uow.vectors.upsert(
-                self.index.id, [image_id for image_id, _ in mine], self.vectors[[row for _, row in mine]]
-            )
-        through = [ItemOutcome(draft.external_id, written[draft.external_id].outcome) for draft in self.drafts]
+            rows = [row for row, _ in mine]
+            uow.vectors.upsert(self.index.id, [image.image_id for _, image in mine], self.vectors[rows])
+        through = [
+            ItemOutcome(draft.external_id, written[draft.external_id].outcome)
+            if draft.external_id in written
+            else superseded(draft.external_id)
+            for draft in self.drafts
+        ]
         return [*through, *self.failed]
 
     def rings(self) -> Sequence[Queue]:

@@ -1,11 +1,13 @@
 """Keeping the lease of a claimed unit while its batches make progress."""
 
+import io
 import os
 import threading
 import time
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import structlog
 
@@ -16,6 +18,8 @@ from core.models import ClaimedUnit
 log = structlog.get_logger()
 
 STUCK_EXIT_CODE = 70
+
+_current: ContextVar["Lease | None"] = ContextVar("lease", default=None)
 
 
 class Lease:
@@ -33,6 +37,7 @@ class Lease:
         self._thread = threading.Thread(target=self._renew_until_done, name=f"lease-{unit.id}", daemon=True)
 
     def __enter__(self) -> Self:
+        self._token = _current.set(self)
         self._thread.start()
         return self
 
@@ -41,6 +46,7 @@ class Lease:
     ) -> None:
         self._done.set()
         self._thread.join()
+        _current.reset(self._token)
 
     def batch_waits(self) -> None:
         """No batch runs: it waits for its turn, and its clock stands still."""
@@ -65,3 +71,49 @@ class Lease:
                 continue
             if not held:
                 return
+
+
+def still_moving() -> None:
+    """Start the clock of the running batch again: for work that may outlast its limit, but visibly moves.
+
+    Without effect outside of a unit.
+    """
+    lease = _current.get()
+    if lease is not None:
+        lease.batch_begins()
+
+
+class Watched(io.RawIOBase):
+    """A seekable stream each of whose reads counts as a sign of life of the running batch. Closes the stream."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As the stream does it."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As the stream does it."""
+        return self._stream.tell()
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """As the stream does it."""
+        still_moving()
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the stream too."""
+        self._stream.close()
+        super().close()
