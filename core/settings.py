@@ -65,12 +65,6 @@ class Settings(BaseSettings):
     decode_threads: int = Field(
         0, ge=0, description="Threads of an embed worker that fetch and decode pictures; 0: one a core, 4 to 16."
     )
-    embed_units: int = Field(
-        2, ge=1, description="Units that an embed worker has in hand: one computes while others fetch, decode, commit."
-    )
-    decode_threads: int = Field(
-        0, ge=0, description="Threads of an embed worker that fetch and decode pictures; 0: one a core, 4 to 16."
-    )
     rerank_batch: int = Field(16, ge=1, description="Candidates a forward pass of the judge.")
     rerank_memory_mib: int = Field(
         256, ge=0, description="Room for what the judge saw of pictures, on its device, in MiB; 0: look anew each time."

@@ -8,11 +8,12 @@ from typing import Any
 from celery import Celery, signals
 from kombu.entity import Queue as KombuQueue
 
-from core import durable, reconcile, upkeep
+from core import durable, reconcile, upkeep, webhooks
 from core.context import Context
 from core.durable import Handler, WorkerSlot
 from core.gate import Gate
 from core.models import Queue, UnitKind
+from core.ports import Fetcher
 from core.settings import Settings
 from workers.dispatch import RUN_UNIT_TASK, transport_options
 from workers.heartbeat import Heartbeat, heartbeat_step
@@ -21,6 +22,7 @@ RECONCILE_TASK = "setr.reconcile"
 DEADLINES_TASK = "setr.deadlines"
 UPKEEP_TASK = "setr.upkeep"
 TICK_LIFE_S = 15
+WEBHOOKS_TASK = "setr.webhooks"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -58,6 +60,7 @@ def _schedule(settings: Settings) -> dict[str, Any]:
     return {
         "reconcile": tick(RECONCILE_TASK, settings.reconcile_every_s, Queue.RECONCILE),
         "deadlines": tick(DEADLINES_TASK, settings.deadlines_every_s, Queue.RECONCILE),
+        "webhooks": tick(WEBHOOKS_TASK, settings.webhooks_every_s, Queue.MAINTENANCE),
         # Due at each start, because a scheduler that is restarted more often than that would never come to it.
         "upkeep": {
             "task": UPKEEP_TASK,
@@ -68,10 +71,13 @@ def _schedule(settings: Settings) -> dict[str, Any]:
     }
 
 
-def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], heartbeat: Heartbeat) -> None:
+def register(
+    app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], heartbeat: Heartbeat, fetcher: Fetcher
+) -> None:
     """Add the tasks, the heartbeat and the stop flag to a worker's app."""
     stopping = threading.Event()
     gate = Gate()
+    delivering = threading.Lock()
 
     def ask_to_stop(**_: object) -> None:
         stopping.set()
@@ -96,11 +102,20 @@ def register(app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], he
         """Delete what is past its retention."""
         upkeep.run(ctx, stopping=stopping.is_set)
 
+    def run_webhooks() -> None:
+        """Send the webhooks that are due. One thread at a time: slow receivers must not take all of them."""
+        if delivering.acquire(blocking=False):
+            try:
+                webhooks.deliver(ctx, fetcher, stopping=stopping.is_set)
+            finally:
+                delivering.release()
+
     tasks: dict[str, Callable[..., None]] = {
         RUN_UNIT_TASK: run_unit,
         RECONCILE_TASK: run_reconcile,
         DEADLINES_TASK: run_deadlines,
         UPKEEP_TASK: run_upkeep,
+        WEBHOOKS_TASK: run_webhooks,
     }
     for name, task in tasks.items():
         app.task(name=name, ignore_result=True)(task)

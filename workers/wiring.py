@@ -7,9 +7,10 @@ from core.deletion import DeleteGalleryHandler
 from core.durable import Handler
 from core.embedding import EmbedHandler
 from core.ingest import FetchHandler
+from core.mirror import SweepHandler
 from core.models import Queue, UnitKind
 from core.planning import PlanHandler
-from core.ports import Captioner
+from core.ports import Captioner, Fetcher
 from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
@@ -17,6 +18,7 @@ from core.space import Spaces
 from storage.engine import create_engine
 from storage.objects import S3ObjectStore
 from storage.uow import uow_factory
+from storage.web.fetcher import HttpFetcher
 from workers.dispatch import CeleryDoorbell
 
 EMBED_QUEUES = frozenset({Queue.EMBED, Queue.EMBED_GPU})
@@ -36,6 +38,11 @@ def build_context(settings: Settings) -> Context:
     )
 
 
+def build_fetcher(settings: Settings) -> Fetcher:
+    """HTTP to addresses that clients named; nothing is connected yet."""
+    return HttpFetcher(settings)
+
+
 def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, Handler]:
     """Handlers of the units that these queues carry. Models load here, so that a started worker is a warm one.
 
@@ -46,6 +53,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
     if Queue.INGEST in wanted:
         handlers[UnitKind.PLAN] = PlanHandler(ctx)
         handlers[UnitKind.FETCH] = FetchHandler(ctx)
+        handlers[UnitKind.SWEEP] = SweepHandler(ctx)
     if Queue.MAINTENANCE in wanted:
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
     if wanted & COMPUTE_QUEUES:

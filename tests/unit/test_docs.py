@@ -29,7 +29,7 @@ def shown(default: Any) -> str:
         return str(default).lower()
     if isinstance(default, float):
         return f"{default:g}"
-    if isinstance(default, dict):
+    if isinstance(default, dict | tuple):
         return json.dumps(default)
     if isinstance(default, Path) and default.is_absolute():
         return default.relative_to(ROOT).as_posix()

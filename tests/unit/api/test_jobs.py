@@ -38,7 +38,8 @@ def test_the_body_is_what_was_promised(call: Caller, job: dict[str, Any], world:
     }  # fmt: skip
     assert body["created_at"] == "2026-11-23T12:00:00Z"
     url = f"http://localhost/jobs/{job['id']}"
-    assert body["links"] == {"self": url, "items": f"{url}/items", "cancel": f"{url}/cancel"}
+    links = {"self": url, "items": f"{url}/items", "cancel": f"{url}/cancel", "deliveries": None}
+    assert body["links"] == links
 
 
 def test_links_follow_the_public_url(call: Caller, job: dict[str, Any]) -> None:

@@ -1,0 +1,84 @@
+"""A finished job as JSON for those who are not asking: the body of webhooks.
+
+The same fields as `GET /jobs/{id}` (a test compares the two), without what is only true at the moment of reading:
+presigned URLs are null.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from core import queries
+from core.context import Context
+from core.models import Counters, Job, JobKind
+from core.queries import RankedImage
+
+
+def job_document(ctx: Context, job: Job) -> dict[str, Any]:
+    """A job that has ended, its result included."""
+    url = f"{ctx.settings.public_url.rstrip('/')}/jobs/{job.id}"
+    return {
+        "id": str(job.id),
+        "kind": job.kind.value,
+        "state": job.state.value,
+        "stage": job.stage.value,
+        "gallery": job.gallery_name,
+        "created_at": _time(job.created_at),
+        "started_at": _time(job.started_at),
+        "finished_at": _time(job.finished_at),
+        "expires_at": _time(job.expires_at),
+        "progress": _progress(job.counters),
+        "waiting_for": None,
+        "eta_seconds": None,
+        "result": _result(ctx, job),
+        "error": job.error,
+        "warnings": list(job.warnings),
+        "links": {"self": url, "items": f"{url}/items", "cancel": f"{url}/cancel", "deliveries": f"{url}/deliveries"},
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _progress(counters: Counters) -> dict[str, int | None]:
+    return {
+        "total": counters.total,
+        "created": counters.created,
+        "updated": counters.updated,
+        "unchanged": counters.unchanged,
+        "deleted": counters.deleted,
+        "failed": counters.failed,
+        "canceled": counters.canceled,
+        "pending": counters.pending,
+    }
+
+
+def _result(ctx: Context, job: Job) -> dict[str, Any] | None:
+    if job.kind is not JobKind.QUERY or job.result is None:
+        return job.result
+    stored = job.result
+    return {
+        "reranked": stored.get("reranked", False),
+        "provisional": stored.get("provisional", False),
+        "reason": stored.get("reason"),
+        "strategy": stored.get("strategy", ""),
+        "index_id": stored.get("index_id"),
+        "timings_ms": stored.get("timings_ms") or {},
+        "results": [_row(row, rank) for rank, row in enumerate(queries.ranked(ctx, job), start=1)],
+        "explanation": stored.get("explanation"),
+    }
+
+
+def _row(row: RankedImage, rank: int) -> dict[str, Any]:
+    found = row.candidate
+    return {
+        "rank": rank,
+        "image_id": str(found.image_id),
+        "external_id": found.external_id,
+        "score": found.score,
+        "coarse": {"rank": found.coarse_rank, "score": found.coarse_score},
+        "rerank": None if found.p_yes is None else {"p_yes": found.p_yes},
+        "image_url": None,
+        "thumbnail_url": None,
+        "attributes": row.attributes,
+    }
