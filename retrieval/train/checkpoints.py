@@ -1,11 +1,12 @@
-"""What the training loops share: resumable state, learning-rate schedule, progress on the terminal and in the log."""
+"""What the training loops share: resumable state, learning-rate schedule, progress for people and for files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import structlog
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
@@ -14,9 +15,9 @@ _LOG_EVERY = 50
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Put a saved state into model and optimizer; returns its step and seconds, (0, 0.0) where there is none."""
-    if not path.exists():
+    saved = read_state(path)
+    if saved is None:
         return 0, 0.0
-    saved = torch.load(path, weights_only=True)
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     return saved["step"], saved["seconds"]
@@ -25,11 +26,24 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 def save_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, step: int, seconds: float
 ) -> None:
-    """Write the state so that an interrupted write leaves the previous checkpoint whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the state of model and optimizer, for `load_checkpoint`."""
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
+    write_state(path, state)
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """What `write_state` wrote, its tensors on the CPU; None where there is no file."""
+    if not path.exists():
+        return None
+    saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return saved
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and plain values so that an interrupted write leaves the previous file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    torch.save(state, partial)
+    torch.save(dict(state), partial)
     partial.rename(path)
 
 
@@ -40,14 +54,15 @@ def trapezoid(step: int, *, steps: int, warmup: int, decay: float = 0.3) -> floa
 
 
 class TrainingProgress:
-    """A progress bar for people and a log line every 50 steps for files."""
+    """On standard error: a progress bar for people; where nobody watches (a file, a pipe), a line every 50 steps."""
 
     def __init__(self, name: str, steps: int, done: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns)
+        self._console = Console(stderr=True)
+        self._progress = Progress(*columns, console=self._console)
         self._task = self._progress.add_task(name, total=steps, completed=done)
         self._name = name
-        self._log = structlog.get_logger(__name__)
+        self._steps = steps
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -62,6 +77,5 @@ class TrainingProgress:
         """Show that `step` steps are done, with the latest values (losses, rates)."""
         shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
         self._progress.update(self._task, completed=step, description=f"{self._name}, {shown}")
-        if step % _LOG_EVERY == 0:
-            rounded = {name: round(value, 4) for name, value in values.items()}
-            self._log.info("training_step", training=self._name, step=step, **rounded)
+        if step % _LOG_EVERY == 0 and not self._console.is_terminal:
+            self._console.print(f"{self._name}: step {step} of {self._steps}, {shown}")
