@@ -22,6 +22,7 @@ _RETRIED_STATUS = frozenset({429, 502, 503, 504})
 _CONFLICT = 409
 _NOT_FOUND = 404
 _MAX_WAIT_S = 30.0
+_NO_FIELDS: Mapping[str, str] = {}
 _NO_PROXY: Mapping[str, None] = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
 
 
@@ -135,9 +136,9 @@ class ApiClient:
         own = url.startswith(("/", f"{self.base_url}/"))
         return self._bytes(url.removeprefix(self.base_url) if own else url)
 
-    def import_file(self, gallery: str, upload: Upload) -> Job:
-        """Send a picture, an archive or a manifest; the import job."""
-        return cast(Job, self._send_file(f"/galleries/{_segment(gallery)}/imports", "file", upload, {}))
+    def import_file(self, gallery: str, upload: Upload, *, fields: Mapping[str, str] = _NO_FIELDS) -> Job:
+        """Send a picture, an archive or a manifest, with fields such as `mode`; the import job."""
+        return cast(Job, self._send_file(f"/galleries/{_segment(gallery)}/imports", "file", upload, fields))
 
     def query(self, gallery: str, body: Json, *, reference_image: Upload | None = None) -> Job:
         """Submit a query with a body as in the API guide; the reference may be a picture from disk."""
@@ -164,6 +165,10 @@ class ApiClient:
     def cancel(self, job_id: str) -> Job:
         """Ask a job to stop; what is done stays done."""
         return cast(Job, self._json("POST", f"/jobs/{_segment(job_id)}/cancel", headers=_idempotent()))
+
+    def retry(self, job_id: str) -> Job:
+        """Import again what failed in a job: a new job. ApiError 409 when there is nothing to retry."""
+        return cast(Job, self._json("POST", f"/jobs/{_segment(job_id)}/retry", headers=_idempotent()))
 
     def wait_for_job(
         self, job_id: str, *, on_progress: Callable[[Job], None] | None = None, poll_s: float = 1.0
@@ -207,7 +212,7 @@ class ApiClient:
     def _bytes(self, url: str) -> bytes:
         return self._send("GET", url).content
 
-    def _send_file(self, path: str, name: str, upload: Upload, fields: dict[str, str]) -> Json:
+    def _send_file(self, path: str, name: str, upload: Upload, fields: Mapping[str, str]) -> Json:
         with _CountedFile(upload) as stream:
             files = {name: (upload.filename, stream, upload.media_type)}
             return self._json("POST", path, data=fields, files=files, headers=_idempotent(), timeout=_UPLOAD_TIMEOUT)

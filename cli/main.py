@@ -26,9 +26,9 @@ class Entry:
 
 SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Use a server": {
-        "import": Entry("cli.commands.imports:import_command", "Import pictures: a folder, a ZIP or a manifest."),
+        "import": Entry("cli.commands.imports:import_command", "Import pictures: a folder, an archive or a manifest."),
         "search": Entry("cli.commands.search:search", "Search by picture, by words, or by both."),
-        "jobs": Entry("cli.commands.jobs:jobs", "Look at jobs, wait for one, or stop it."),
+        "jobs": Entry("cli.commands.jobs:jobs", "Look at jobs, wait for one, stop or retry it."),
         "galleries": Entry("cli.commands.galleries:galleries", "List, create and delete galleries."),
     },
     "Run it on this machine": {
@@ -42,6 +42,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "catalog": Entry("cli.offline.catalog:catalog", "Draw the synthetic product catalog."),
         "synthcir": Entry("cli.offline.synthcir:synthcir", "Draw the synthetic benchmark."),
         "eval": Entry("cli.offline.evaluate:evaluate_command", "Measure retrieval on a benchmark."),
+        "train": Entry("cli.offline.train:train", "Fine-tune a judge on triplets; train the demo models."),
     },
 }
 

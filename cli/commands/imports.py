@@ -1,6 +1,7 @@
 """`setr import`: pictures from this disk into a gallery."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -19,14 +20,31 @@ from cli.wire import Job
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--gallery", required=True, help="The gallery to import into.")
 @click.option("--create", is_flag=True, help="Create the gallery if it does not exist.")
+@click.option(
+    "--mode",
+    type=click.Choice(["upsert", "mirror"]),
+    default="upsert",
+    show_default=True,
+    help="mirror: then remove from the gallery what PATH does not name.",
+)
+@click.option(
+    "--max-delete-share",
+    type=click.FloatRange(0, 1),
+    help="Share of the gallery that a mirror may remove at most.  [default: the server's, 0.2]",
+)
 @click.option("--no-wait", is_flag=True, help="Only submit: print the job's id and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
 @with_client
-def import_command(*, client: ApiClient, path: Path, gallery: str, create: bool, **how: bool) -> None:
-    """Import PATH: a folder of pictures, a ZIP, a .csv/.jsonl manifest with local paths, or one picture.
+def import_command(  # noqa: PLR0913 - a parameter for each option
+    *, client: ApiClient, path: Path, gallery: str, create: bool, mode: str, max_delete_share: float | None, **how: bool
+) -> None:
+    """Import PATH: a folder of pictures, a ZIP or tar, a .csv/.jsonl manifest with local paths, or one picture.
 
     Exit code: 0 all went through, 3 some items failed, 1 none did.
     """
+    if max_delete_share is not None and mode != "mirror":
+        raise click.UsageError("--max-delete-share goes with --mode mirror.")
+    fields = {"mode": mode} | ({} if max_delete_share is None else {"max_delete_share": str(max_delete_share)})
     wanted = plan(path)
     _check_gallery(client, gallery, create=create)
     console = messages()
@@ -35,7 +53,7 @@ def import_command(*, client: ApiClient, path: Path, gallery: str, create: bool,
     with tempfile.TemporaryDirectory(prefix="setr-import-") as folder:
         with count_bar(console, "packing", wanted.count) as on_file:
             file = pack(wanted, Path(folder), on_file=on_file)
-        job = send(client, gallery, file, console=console)
+        job = send(client, gallery, file, console=console, fields=fields)
     _finish(client, job, console, **how)
 
 
@@ -52,11 +70,13 @@ def _finish(client: ApiClient, job: Job, console: Console, *, no_wait: bool, as_
         raise SystemExit(exit_code(job))
 
 
-def send(client: ApiClient, gallery: str, file: Packed, *, console: Console) -> Job:
+def send(
+    client: ApiClient, gallery: str, file: Packed, *, console: Console, fields: Mapping[str, str] | None = None
+) -> Job:
     """Upload a file under a progress bar; the import job."""
     with bytes_bar(console, "uploading", file.size_bytes) as on_bytes:
         upload = Upload(path=file.path, filename=file.filename, media_type=file.media_type, on_bytes=on_bytes)
-        return client.import_file(gallery, upload)
+        return client.import_file(gallery, upload, fields=fields or {})
 
 
 def _check_gallery(client: ApiClient, name: str, *, create: bool) -> None:

@@ -1,4 +1,4 @@
-"""`setr jobs`: look at jobs, wait for one, or stop it."""
+"""`setr jobs`: look at jobs, wait for one, stop it, or retry what failed in it."""
 
 import click
 from rich.console import Console
@@ -17,16 +17,22 @@ from cli.wire import TERMINAL, Job
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Number of jobs listed.")
 @click.option("--wait", "waits", is_flag=True, help="Wait for the job under a progress bar.")
 @click.option("--cancel", is_flag=True, help="Stop the job; what is done stays done.")
+@click.option("--retry", is_flag=True, help="Import again what failed in the job: a new job.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_client
-def jobs(*, client: ApiClient, job_id: str | None, as_json: bool, waits: bool, cancel: bool, **wanted: object) -> None:
+def jobs(  # noqa: PLR0913 - a parameter for each option
+    *, client: ApiClient, job_id: str | None, as_json: bool, waits: bool, cancel: bool, retry: bool, **wanted: object
+) -> None:
     """List jobs, or show JOB_ID with its counters, its failed items and, for a query, its results."""
     if job_id is None:
-        if waits or cancel:
-            raise click.UsageError("--wait and --cancel need a JOB_ID.")
+        if waits or cancel or retry:
+            raise click.UsageError("--wait, --cancel and --retry need a JOB_ID.")
         _list(client, as_json=as_json, **wanted)  # type: ignore[arg-type]
         return
-    job = client.cancel(job_id) if cancel else client.job(job_id)
+    if cancel and retry:
+        raise click.UsageError("--cancel and --retry exclude each other.")
+    call = client.cancel if cancel else client.retry if retry else client.job
+    job = call(job_id)
     if waits and job["state"] not in TERMINAL:
         job = wait(client, job)
     if as_json:

@@ -18,9 +18,12 @@ OTHER_PICTURES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".tif", "
 """Sent as well: the server may not read them, but then each is listed with a reason instead of passed over."""
 
 MANIFESTS = frozenset({".csv", ".jsonl"})
-ARCHIVES = frozenset({".zip"})
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 MEDIA_TYPES = {
     ".zip": "application/zip",
+    ".tar": "application/x-tar",
+    ".gz": "application/gzip",
+    ".tgz": "application/gzip",
     ".csv": "text/csv",
     ".jsonl": "application/x-ndjson",
     ".png": "image/png",
@@ -73,14 +76,15 @@ def plan(path: Path) -> Plan:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise ClientError(
-            f"{path} does not exist.", hint="Name a folder of pictures, a ZIP, or a .csv/.jsonl manifest."
+            f"{path} does not exist.", hint="Name a folder of pictures, an archive, or a .csv/.jsonl manifest."
         )
     if suffix in MANIFESTS:
         return _plan_manifest(path)
-    if suffix in ARCHIVES | PICTURES | OTHER_PICTURES:
+    if path.name.lower().endswith(ARCHIVES) or suffix in PICTURES | OTHER_PICTURES:
         return Plan(single=path)
     raise ClientError(
-        f"{path.name} is neither a picture, a .zip nor a manifest (.csv, .jsonl).", hint="A folder works as well."
+        f"{path.name} is neither a picture, an archive (.zip, .tar, .tar.gz) nor a manifest (.csv, .jsonl).",
+        hint="A folder works as well.",
     )
 
 

@@ -81,6 +81,32 @@ def test_import_as_json_prints_the_finished_job_alone(setr: Setr, shop: Scripted
     assert json.loads(result.stdout)["progress"]["created"] == 2
 
 
+def test_a_mirror_import_says_so_and_how_much_it_may_remove(setr: Setr, shop: ScriptedServer, pictures: Path) -> None:
+    ends(shop, job_json(created=2, deleted=1))
+    options = ("--mode", "mirror", "--max-delete-share", "0.5")
+    result = setr("import", str(pictures), "--gallery", "shop", *options)
+    assert result.exit_code == 0, result.output
+    content = next(request.content for request in shop.requests if request.url.path == IMPORTS)
+    assert b'name="mode"\r\n\r\nmirror' in content
+    assert b'name="max_delete_share"\r\n\r\n0.5' in content
+
+
+@pytest.mark.parametrize("options", [("--max-delete-share", "0.5"), ("--mode", "mirror", "--max-delete-share", "2")])
+def test_a_share_goes_with_a_mirror_only(
+    setr: Setr, server: ScriptedServer, pictures: Path, options: tuple[str, ...]
+) -> None:
+    assert setr("import", str(pictures), "--gallery", "shop", *options).exit_code == 2
+    assert server.requests == []
+
+
+def test_a_tar_is_sent_as_it_is(setr: Setr, shop: ScriptedServer, tmp_path: Path) -> None:
+    ends(shop, job_json(created=2))
+    (tmp_path / "catalog.tar.gz").write_bytes(b"packed by a shop")
+    assert setr("import", str(tmp_path / "catalog.tar.gz"), "--gallery", "shop").exit_code == 0
+    content = next(request.content for request in shop.requests if request.url.path == IMPORTS)
+    assert b"packed by a shop" in content
+
+
 def test_import_into_a_missing_gallery_stops_before_the_upload(
     setr: Setr, server: ScriptedServer, pictures: Path
 ) -> None:
@@ -187,6 +213,20 @@ def test_jobs_can_cancel(setr: Setr, server: ScriptedServer) -> None:
     result = setr("jobs", "job-1", "--cancel")
     assert result.exit_code == 0
     assert "canceled" in result.output
+
+
+def test_jobs_can_retry_and_wait_for_the_new_job(setr: Setr, server: ScriptedServer) -> None:
+    server.on("POST", f"{JOB}/retry", httpx.Response(202, json={**job_json("queued", pending=2), "id": "job-2"}))
+    server.on("GET", "/jobs/job-2", httpx.Response(200, json={**job_json(created=2), "id": "job-2"}))
+    result = setr("jobs", "job-1", "--retry", "--wait")
+    assert result.exit_code == 0, result.output
+    assert "job-2" in result.output
+
+
+def test_a_job_is_not_retried_and_cancelled_at_once(setr: Setr, server: ScriptedServer) -> None:
+    assert setr("jobs", "job-1", "--retry", "--cancel").exit_code == 2
+    assert setr("jobs", "--retry").exit_code == 2
+    assert server.requests == []
 
 
 def test_galleries_are_listed_created_and_deleted(setr: Setr, shop: ScriptedServer) -> None:
