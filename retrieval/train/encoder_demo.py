@@ -83,6 +83,11 @@ class EncoderRecipe:
     alignment: AlignmentRecipe = field(default_factory=AlignmentRecipe)
     seed: int = 1
 
+    @classmethod
+    def seeded(cls, seed: int) -> "EncoderRecipe":
+        """The recipe of the published model, with one seed for everything that is drawn."""
+        return cls(tower=TowerRecipe(seed=seed), alignment=AlignmentRecipe(seed=seed), seed=seed)
+
 
 def train_encoder(recipe: EncoderRecipe, *, out: Path, work: Path) -> dict[str, Any]:
     """Train (or go on from the checkpoints in `work`), write the model folder `out`, return its metrics.
