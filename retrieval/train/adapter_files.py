@@ -139,7 +139,7 @@ def _card(out: Path, metrics: dict[str, Any]) -> str:
         ("Prompt", f"`retrieval/prompt.py`, version {metrics['prompt_version']}: part of what was learnt"),
         ("Triplets", f"{metrics['triplets']['train']} of {', '.join(metrics['triplets']['sources'])}"),
         ("Validation", f"{metrics['triplets']['validation']} triplets, never trained on"),
-        ("Hard negatives", metrics["stage1"] or "look-alikes and refused pictures, the others by chance: no encoder was given"),
+        ("Hard negatives", metrics["stage1"] or "look-alikes and refused pictures; others by chance"),
         ("Training", f"{metrics['steps']} steps of {recipe['queries']} x (1 + {recipe['negatives']}) judgements, "),
         ("Calibration", f"fitted on {calibration['fitted_on']}"),
     ]
