@@ -32,7 +32,7 @@ Stopping = Callable[[], bool]
 
 def run(ctx: Context, *, stopping: Stopping = lambda: False) -> None:
     """One round. A step that a dependency keeps from its work is put off to the next round; the others go on."""
-    for step in (expire_jobs, expire_keys, condemn_blobs, collect_blobs, sweep_uploads):
+    for step in STEPS:
         try:
             done = step(ctx, stopping)
         except UnavailableError as error:
@@ -77,6 +77,32 @@ def expire_keys(ctx: Context, stopping: Stopping) -> int:
     while deleted == ROWS and not stopping():
         with ctx.uow() as uow:
             deleted = uow.idempotency.expire(before=ctx.clock.now() - GRACE, limit=ROWS)
+            uow.commit()
+        count += deleted
+    return count
+
+
+def expire_uploads(ctx: Context, stopping: Stopping) -> int:
+    """Delete announced uploads that no import took in time, or whose imports expired. Returns how many."""
+    count = 0
+    while not stopping():
+        with ctx.uow() as uow:
+            expired = uow.uploads.expired(ctx.clock.now(), limit=BLOBS)
+            ctx.objects.delete(upload.key for upload in expired)
+            uow.uploads.remove([upload.id for upload in expired])
+            uow.commit()
+        count += len(expired)
+        if len(expired) < BLOBS:
+            break
+    return count
+
+
+def forget_versions(ctx: Context, stopping: Stopping) -> int:
+    """Forget what was seen at the addresses of images that are gone. Returns how many."""
+    count, deleted = 0, ROWS
+    while deleted == ROWS and not stopping():
+        with ctx.uow() as uow:
+            deleted = uow.remote_versions.forget_orphans(before=ctx.clock.now() - GRACE, limit=ROWS)
             uow.commit()
         count += deleted
     return count
@@ -143,3 +169,6 @@ def _jobs_with_uploads(ctx: Context, tenant_id: UUID) -> Iterator[UUID]:
         if job_id is not None and job_id != last:
             yield job_id
         last = job_id
+
+
+STEPS = (expire_jobs, expire_keys, expire_uploads, forget_versions, condemn_blobs, collect_blobs, sweep_uploads)

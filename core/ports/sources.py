@@ -45,7 +45,7 @@ class Uploads(Protocol):
         ...
 
     def expired(self, now: datetime, *, limit: int) -> tuple[Upload, ...]:
-        """Uploads past their `expires_at`, with the keys whose objects go before the rows do."""
+        """Uploads past their `expires_at`, locked until the transaction ends; their objects go before the rows do."""
         ...
 
     def remove(self, upload_ids: Sequence[UUID]) -> None:

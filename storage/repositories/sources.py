@@ -121,9 +121,9 @@ class SqlUploads:
         self._transaction.execute(update(UploadRow).where(UploadRow.id == any_id(upload_ids)).values(expires_at=later))
 
     def expired(self, now: datetime, *, limit: int) -> tuple[Upload, ...]:
-        """Uploads past their `expires_at`."""
+        """Uploads past their `expires_at`, locked: an import that wants one waits, and then does not find it."""
         statement = select(*_COLUMNS).where(UploadRow.expires_at < now).order_by(UploadRow.expires_at).limit(limit)
-        return tuple(Upload(*row) for row in self._transaction.execute(statement))
+        return tuple(Upload(*row) for row in self._transaction.execute(statement.with_for_update(skip_locked=True)))
 
     def remove(self, upload_ids: Sequence[UUID]) -> None:
         """Delete rows."""

@@ -15,8 +15,8 @@ from core import upkeep
 from core.context import Context
 from core.errors import UnavailableError
 from core.ids import made_at, new_id
-from core.keys import blob_key, export_key, thumbnail_key, upload_key
-from core.models import Blob, Gallery, ItemOutcome, JobState, Outcome
+from core.keys import blob_key, export_key, session_key, thumbnail_key, upload_key
+from core.models import Blob, Gallery, ItemOutcome, JobState, Outcome, Upload
 from core.ports import Doorbell, ObjectStore, UnitOfWorkFactory
 from storage.objects import S3ObjectStore
 from tests.integration.core.test_durable import Bell
@@ -279,6 +279,25 @@ def test_files_of_a_request_that_died_before_its_job_was_stored_go_after_a_day(
     house.tidy_after(DAY + timedelta(hours=1))
     assert (house.ctx.objects.exists(keys[orphan]), house.ctx.objects.exists(keys[kept])) == (False, True)
     assert abs(made_at(orphan) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_announced_uploads_go_when_their_time_is_over(house: House, uow_factory: UnitOfWorkFactory) -> None:
+    now = datetime.now(UTC)
+    uploads = [announced(house, now + days * DAY) for days in (1, 3)]
+    for upload in uploads:
+        house.ctx.objects.put(upload.key, b"pictures", media_type="application/zip")
+    with uow_factory() as uow:
+        uow.uploads.add(uploads)
+        uow.commit()
+    house.tidy_after(2 * DAY)
+    assert [house.ctx.objects.exists(upload.key) for upload in uploads] == [False, True]
+    with uow_factory() as uow:
+        assert set(uow.uploads.find(house.gallery.id, [each.id for each in uploads])) == {uploads[1].id}
+
+
+def announced(house: House, until: datetime) -> Upload:
+    key = session_key(house.tenant_id, new_id(), 0)
+    return Upload(new_id(), house.tenant_id, house.gallery.id, key, "a.zip", 8, None, until)
 
 
 def test_idempotency_keys_go_after_a_day(house: House, uow_factory: UnitOfWorkFactory) -> None:
