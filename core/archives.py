@@ -108,7 +108,7 @@ class Archive:
         except ItemError as error:
             self.rejected.append(Rejected(_shown(entry.name), error.item_code, error.detail))
             return
-        if entry.name.endswith(("/", "\\")) or _is_junk(name):
+        if entry.name.endswith(("/", "\\")) or is_junk(name):
             return
         if name in self._entries:
             detail = "The archive has an earlier entry of the same name, which was used: rename one of them."
@@ -122,7 +122,7 @@ class Archive:
             name = normalise(entry.name)
         except ItemError as error:
             name, code, detail = entry.name, error.item_code, error.detail
-        if not _is_junk(name):
+        if not is_junk(name):
             self.rejected.append(Rejected(_shown(name), code, detail))
 
     def reject_overlaps(self) -> None:
@@ -209,7 +209,8 @@ def normalise(path: str) -> str:
     return "/".join(parts)
 
 
-def _is_junk(name: str) -> bool:
+def is_junk(name: str) -> bool:
+    """Whether a path is what desktops leave behind, not a file of the catalog."""
     parts = name.lower().split("/")
     return not name or parts[-1] in _JUNK_NAMES or parts[-1].startswith("._") or not _JUNK_FOLDERS.isdisjoint(parts)
 

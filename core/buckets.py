@@ -49,8 +49,8 @@ class ImportPrefixes:
         if not any(address.bucket == one.bucket and address.key.startswith(one.key) for one in self.allowed):
             raise ItemError(
                 "bucket_refused",
-                f"{str(address)[:200]!r} is not open to imports: the operator lists buckets and prefixes for each tenant "
-                "in SETR_IMPORT_PREFIXES.",
+                f"{str(address)[:200]!r} is not open to imports: the operator lists what each tenant may read in "
+                "SETR_IMPORT_PREFIXES.",
             )
 
 

@@ -1,20 +1,23 @@
 """Submitting an import: files into the object store, then a job that a worker plans."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from core import galleries, jobs
+from core import galleries, jobs, uploads
+from core.buckets import import_prefixes, parse_s3
 from core.context import Context
-from core.errors import FieldError, InvalidInputError
+from core.errors import FieldError, InvalidInputError, ItemError
 from core.ids import new_id
 from core.keys import upload_key
-from core.models import Job, JobKind, JobStage, NewUnit, Principal, Queue, UnitKind
+from core.models import Gallery, Job, JobKind, JobStage, NewUnit, Principal, Queue, UnitKind
 
 UPSERT = "upsert"
 MIRROR = "mirror"
 MODES = (UPSERT, MIRROR)
+URL_LIST = "urls.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +31,28 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of an import in the object store."""
+    """A file of an import in the object store. `sha256` is what the client announced, not yet compared."""
 
     filename: str
     key: str
     size_bytes: int
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewImport:
-    """What a client asks for. `max_delete_share` (0..1) goes with mode `mirror`; None: what the operator set."""
+    """What a client asks for. Pictures come from exactly one of `files`, `urls`, `s3_prefix` and `upload_ids`.
+
+    `files` come with the request; `urls` are fetched; `s3_prefix` (`s3://bucket/prefix`) names objects of a bucket that
+    the operator opened to the tenant; `upload_ids` are announced uploads that have arrived. `max_delete_share` (0..1)
+    goes with mode `mirror`; None: what the operator set.
+    """
 
     gallery: str
-    files: Sequence[UploadedFile]
+    files: Sequence[UploadedFile] = ()
+    urls: Sequence[str] = ()
+    s3_prefix: str | None = None
+    upload_ids: Sequence[UUID] = ()
     mode: str = UPSERT
     max_delete_share: float | None = None
     callback_url: str | None = None
@@ -49,23 +61,65 @@ class NewImport:
 def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
     """Store the files and queue the import. Nothing is visible until the job row commits."""
     mode = _mode_params(ctx, new)
-    if not new.files:
-        raise InvalidInputError(
-            "Send at least one `file`: pictures, a ZIP or tar archive, a manifest (.csv, .jsonl) beside its pictures."
-        )
+    _check_source(new)
     jobs.check_callback(new.callback_url)
     gallery = galleries.get(ctx, principal, new.gallery)
     job_id = new_id()
-    stored = [_store(ctx, principal, job_id, number, file) for number, file in enumerate(new.files)]
+    source = _source_params(ctx, principal, gallery, job_id, new)
     spec = jobs.JobSpec(
         kind=JobKind.IMPORT,
         stage=JobStage.PLANNING,
         gallery=gallery,
-        params={**mode, "files": [asdict(file) for file in stored]},
+        params={**mode, **source},
         callback_url=new.callback_url,
     )
     job = jobs.new_job(ctx, principal, spec, job_id=job_id)
     return jobs.submit(ctx, job, [plan_unit(job)])
+
+
+def _check_source(new: NewImport) -> None:
+    given = [bool(new.files), bool(new.urls), new.s3_prefix is not None, bool(new.upload_ids)]
+    if sum(given) != 1:
+        raise InvalidInputError(
+            "Send at least one `file` (pictures, a ZIP or tar archive, a manifest (.csv, .jsonl) beside its pictures),"
+            " or a `source` with one of `urls`, `s3_prefix` and `upload_ids`."
+        )
+
+
+def _source_params(
+    ctx: Context, principal: Principal, gallery: Gallery, job_id: UUID, new: NewImport
+) -> dict[str, Any]:
+    """What the job remembers of its source: stored files, or an S3 prefix."""
+    if new.s3_prefix is not None:
+        return {"files": [], "s3_prefix": _open_prefix(ctx, principal, new.s3_prefix)}
+    if new.upload_ids:
+        arrived = uploads.arrived(ctx, gallery, new.upload_ids)
+        stored = [StoredFile(one.filename, one.key, one.size_bytes, one.sha256) for one in arrived]
+    else:
+        files = [_url_list(new.urls)] if new.urls else new.files
+        stored = [_store(ctx, principal, job_id, number, file) for number, file in enumerate(files)]
+    return {"files": [asdict(file) for file in stored]}
+
+
+def _open_prefix(ctx: Context, principal: Principal, text: str) -> str:
+    with ctx.uow() as uow:
+        tenant = uow.api_keys.tenant_name(principal.tenant_id)
+    try:
+        prefix = parse_s3(text)
+        import_prefixes(ctx.settings, tenant).check(prefix)
+    except ItemError as error:
+        raise InvalidInputError(error.detail, errors=(FieldError("/source/s3_prefix", error.detail),)) from error
+    return str(prefix)
+
+
+def _url_list(urls: Sequence[str]) -> UploadedFile:
+    """URLs are kept like an uploaded list, so that there is one way to read them."""
+    wrong = [number for number, url in enumerate(urls) if not url.strip() or not url.isprintable()]
+    if wrong:
+        detail = "is empty, or has characters that cannot be printed"
+        errors = tuple(FieldError(f"/source/urls/{number}", detail) for number in wrong[:20])
+        raise InvalidInputError("Some URLs cannot be read.", errors=errors)
+    return UploadedFile(URL_LIST, io.BytesIO("\n".join(urls).encode()), "text/plain")
 
 
 def _mode_params(ctx: Context, new: NewImport) -> dict[str, Any]:
@@ -89,6 +143,13 @@ def _store(ctx: Context, principal: Principal, job_id: UUID, number: int, file: 
     key = upload_key(principal.tenant_id, job_id, number)
     size_bytes = ctx.objects.put_stream(key, file.stream, media_type=file.media_type)
     return StoredFile(filename=file.filename, key=key, size_bytes=size_bytes)
+
+
+def verify(ctx: Context, files: Sequence[StoredFile]) -> None:
+    """Compare files with the checksums that were announced. InvalidInputError for one that differs or is gone."""
+    for file in files:
+        if file.sha256 is not None and not uploads.has_sha256(ctx, file.key, file.sha256):
+            raise InvalidInputError(f"The upload {file.filename!r} does not have the announced sha256; send it again.")
 
 
 def plan_unit(job: Job) -> NewUnit:

@@ -1,17 +1,16 @@
 """Fetch units: bytes in, validated blobs out. What did not change ends here; the rest goes on to be embedded."""
 
-import hashlib
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import BinaryIO, Self
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from core.archives import read_archived
 from core.context import Context
 from core.embedding import SourcedDraft, embed_unit
-from core.errors import ItemError, NotFoundError, UnavailableError
-from core.items import PlannedItem, fetch_failed, planned_item, superseded
+from core.errors import ItemError, NotFoundError, TemporaryItemError, UnavailableError
+from core.ids import new_id
+from core.items import PlannedItem, Remote, fetch_failed, planned_item, superseded
 from core.jobs import rank
 from core.keys import blob_key, thumbnail_key
 from core.limits import picture_limits
@@ -26,17 +25,58 @@ from core.models import (
     NewUnit,
     Outcome,
     Queue,
+    RemoteVersion,
+    UnitKind,
 )
 from core.pictures import THUMBNAIL_MEDIA_TYPE, validate
-from core.ports import ObjectStore, StoredImage, UnitOfWork
+from core.ports import StoredImage, UnitOfWork
+from core.reading import Arrived, Known, Missed, Reader, Remotes
 from core.settings import MEBIBYTE
+
+PAUSES = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
+"""Before a picture whose server failed for a passing reason is tried again; after the last it has failed."""
+
+MAX_HELD_BYTES = 64 * MEBIBYTE
+"""Contents that a batch holds in memory before it stores them, not counting the last that came."""
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """How often a unit's items were put off because of their servers, and when they are due."""
+
+    times: int = 0
+    not_before: datetime | None = None
+
+
+FIRST_TRY = Tried()
+
+
+def fetch_unit(job: Job, gallery: Gallery, items: Sequence[PlannedItem], *, tried: Tried = FIRST_TRY) -> NewUnit:
+    """The unit that brings these items in."""
+    return NewUnit(
+        id=new_id(),
+        tenant_id=job.tenant_id,
+        job_id=job.id,
+        kind=UnitKind.FETCH,
+        queue=Queue.INGEST,
+        size=len(items),
+        payload={
+            "gallery_id": str(gallery.id),
+            "items": [asdict(item) for item in items],
+            "tried": tried.times,
+        },
+        not_before=tried.not_before,
+    )
+
+
 class FetchHandler:
     """Runs `fetch` units."""
 
-    ctx: Context
+    def __init__(self, ctx: Context, remotes: Remotes) -> None:
+        self.ctx = ctx
+        self.remotes = remotes
+        threads = ctx.settings.fetch_threads * ctx.settings.ingest_threads
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch")
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Fetch":
         """Find the gallery. NotFoundError when it was deleted meanwhile."""
@@ -44,14 +84,8 @@ class FetchHandler:
             gallery = uow.galleries.by_id(UUID(unit.payload["gallery_id"]))
         if gallery is None or gallery.deleting:
             raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
-        return _Fetch(self.ctx, job, gallery, [planned_item(raw) for raw in unit.payload["items"]])
-
-
-@dataclass(frozen=True, slots=True)
-class _Fetched:
-    item: PlannedItem
-    data: bytes
-    sha256: str
+        items = [planned_item(raw) for raw in unit.payload["items"]]
+        return _Fetch(self, job, gallery, items, unit.payload.get("tried", 0))
 
 
 @dataclass(slots=True)
@@ -63,14 +97,22 @@ class _Sorted:
     attributes: dict[str, Attributes] = field(default_factory=dict)
     drafts: list[SourcedDraft] = field(default_factory=list)
     stored: list[Blob] = field(default_factory=list)
+    seen: dict[str, RemoteVersion] = field(default_factory=dict)
+    untried: list[PlannedItem] = field(default_factory=list)
+    later: list[Missed] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    ctx: Context
+    handler: FetchHandler
     job: Job
     gallery: Gallery
     items: Sequence[PlannedItem]
+    tried: int
+
+    @property
+    def ctx(self) -> Context:
+        return self.handler.ctx
 
     @property
     def batch_items(self) -> int:
@@ -79,30 +121,67 @@ class _Fetch:
 
     def compute(self, start: int, stop: int) -> "_FetchedBatch":
         """Read items [start, stop), drop what did not change, validate and store the rest."""
+        items = self.items[start:stop]
+        known = self._known(items)
         done = _Sorted()
-        fetched = self._fetch(self.items[start:stop], done)
+        held: list[Arrived] = []
+        with Reader(self.ctx, self.handler.remotes, self.handler.pool, known) as reader:
+            for read in reader.read(items):
+                if isinstance(read, Missed):
+                    self._miss(read, done)
+                    continue
+                held.append(read)
+                if sum(len(one.data) for one in held) > MAX_HELD_BYTES:
+                    self._keep(held, known, done)
+                    held = []
+        self._keep(held, known, done)
+        embedding = [embed_unit(self.job, self.gallery, done.drafts)] if done.drafts else []
+        return _FetchedBatch(self.job, self.gallery, done, [*embedding, *self._put_off(done)])
+
+    def _known(self, items: Sequence[PlannedItem]) -> Known:
+        names = [item.external_id for item in items]
+        remote = [item.external_id for item in items if isinstance(item.place, Remote)]
         with self.ctx.uow() as uow:
-            current = uow.images.current(self.gallery.id, [one.item.external_id for one in fetched])
-            known = uow.blobs.touch(self.job.tenant_id, [one.sha256 for one in fetched])
-            uow.commit()
-        for one in fetched:
-            self._sort(one, current.get(one.item.external_id), known, done)
-        units = [embed_unit(self.job, self.gallery, done.drafts)] if done.drafts else []
-        return _FetchedBatch(self.job, self.gallery, done, units)
+            images = uow.images.current(self.gallery.id, names)
+            return Known(images, uow.remote_versions.known(self.gallery.id, remote) if remote else {})
 
-    def _fetch(self, items: Sequence[PlannedItem], done: _Sorted) -> list[_Fetched]:
-        fetched = []
-        with _Reader(self.ctx) as reader:
-            for item in items:
-                try:
-                    data = reader.read(item)
-                except ItemError as error:
-                    done.ended.append(_failed(item, error))
-                else:
-                    fetched.append(_Fetched(item, data, hashlib.sha256(data).hexdigest()))
-        return fetched
+    def _miss(self, missed: Missed, done: _Sorted) -> None:
+        error = missed.error
+        if isinstance(error, TemporaryItemError) and not error.attempted:
+            done.untried.append(missed.item)
+        elif isinstance(error, TemporaryItemError) and self.tried < len(PAUSES):
+            done.later.append(missed)
+        else:
+            done.ended.append(_failed(missed.item, error))
 
-    def _sort(self, one: _Fetched, stored: StoredImage | None, known: dict[str, Blob], done: _Sorted) -> None:
+    def _put_off(self, done: _Sorted) -> list[NewUnit]:
+        """Units of what has to be fetched once more: at once what was not tried, and after a pause what failed."""
+        units = []
+        if done.untried:
+            units.append(fetch_unit(self.job, self.gallery, done.untried, tried=Tried(self.tried)))
+        if done.later:
+            asked_s = max(
+                one.error.retry_after_s or 0.0 for one in done.later if isinstance(one.error, TemporaryItemError)
+            )
+            pause = max(PAUSES[self.tried], timedelta(seconds=asked_s))
+            tried = Tried(self.tried + 1, self.ctx.clock.now() + pause)
+            units.append(fetch_unit(self.job, self.gallery, [one.item for one in done.later], tried=tried))
+        return units
+
+    def _keep(self, held: Sequence[Arrived], known: Known, done: _Sorted) -> None:
+        """Store what is new of these, and note what the rest came to."""
+        new = [one.sha256 for one in held if one.sha256 != known.sha256(one.item)]
+        blobs: dict[str, Blob] = {}
+        if new:
+            with self.ctx.uow() as uow:
+                blobs = uow.blobs.touch(self.job.tenant_id, new)
+                uow.commit()
+        for one in held:
+            if one.version is not None:
+                done.seen[one.item.external_id] = one.version
+            self._sort(one, known.images.get(one.item.external_id), blobs, done)
+
+    def _sort(self, one: Arrived, stored: StoredImage | None, known: dict[str, Blob], done: _Sorted) -> None:
         item = one.item
         attributes = (stored.attributes if stored else {}) if item.attributes is None else item.attributes
         if stored is not None and stored.last_job_id > rank(self.job):
@@ -121,7 +200,7 @@ class _Fetch:
         known[one.sha256] = blob
         done.drafts.append(SourcedDraft(ImageDraft(item.external_id, blob, attributes), item.source, item.place))
 
-    def _store(self, one: _Fetched, done: _Sorted) -> Blob:
+    def _store(self, one: Arrived, done: _Sorted) -> Blob:
         """Validate and put. A crash before the commit leaves an orphan in the bucket, never a row without a blob."""
         settings = self.ctx.settings
         valid = validate(one.data, picture_limits(settings), thumbnail_px=settings.thumbnail_px)
@@ -141,39 +220,6 @@ def _failed(item: PlannedItem, error: ItemError) -> ItemOutcome:
     return fetch_failed(item, error.item_code, error.detail)
 
 
-class _Reader:
-    """Reads items, keeping each archive open for the batch."""
-
-    def __init__(self, ctx: Context) -> None:
-        self._objects: ObjectStore = ctx.objects
-        self._max_bytes = ctx.settings.max_image_mib * MEBIBYTE
-        self._max_ratio = ctx.settings.max_archive_ratio
-        self._stack = ExitStack()
-        self._open: dict[str, BinaryIO] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def read(self, item: PlannedItem) -> bytes:
-        """The item's bytes. ItemError when they cannot be had."""
-        place = item.place
-        try:
-            if place.entry is None:
-                if place.size_bytes > self._max_bytes:
-                    limit = self._max_bytes // MEBIBYTE
-                    raise ItemError("file_too_large", f"The file is larger than {limit} MiB: send a smaller version.")
-                return self._objects.get(place.key)
-            if place.key not in self._open:
-                self._open[place.key] = self._stack.enter_context(self._objects.open(place.key))
-            stream = self._open[place.key]
-            return read_archived(stream, place.entry, max_bytes=self._max_bytes, max_ratio=self._max_ratio)
-        except NotFoundError as error:
-            raise ItemError("upload_missing", "The uploaded file is gone; send the import again.") from error
-
-
 @dataclass(frozen=True, slots=True)
 class _FetchedBatch:
     job: Job
@@ -182,10 +228,11 @@ class _FetchedBatch:
     units: Sequence[NewUnit]
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
-        """Blobs, attribute changes, and the embedding unit of what is new."""
+        """Blobs, attribute changes, versions of addresses, and the units of what goes on."""
         done = self.done
         uow.blobs.add(self.job.tenant_id, sorted(done.stored, key=lambda blob: blob.sha256))
         uow.units.add(self.units)
+        uow.remote_versions.remember(self.gallery.id, done.seen)
         return [*done.ended, *self._settle(uow)]
 
     def _settle(self, uow: UnitOfWork) -> list[ItemOutcome]:
@@ -211,5 +258,5 @@ class _FetchedBatch:
         ]
 
     def rings(self) -> Sequence[Queue]:
-        """The embedding queue, if it has work."""
-        return [unit.queue for unit in self.units]
+        """The queues of units that are due now."""
+        return [unit.queue for unit in self.units if unit.not_before is None]

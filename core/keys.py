@@ -49,3 +49,13 @@ def export_prefix(tenant_id: UUID, job_id: UUID) -> str:
 def job_prefix(tenant_id: UUID, job_id: UUID) -> str:
     """Prefix of everything uploaded for one job."""
     return f"tenants/{tenant_id}/uploads/{job_id}/"
+
+
+def session_key(tenant_id: UUID, session_id: UUID, number: int) -> str:
+    """Key of the n-th file that a client puts straight into the bucket."""
+    return f"tenants/{tenant_id}/sessions/{session_id}/{number}"
+
+
+def session_prefix(key: str) -> str:
+    """Prefix of everything in the session of such a key."""
+    return key.rpartition("/")[0] + "/"

@@ -3,26 +3,26 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from core import mirror
+from core.addresses import bucket_items
+from core.buckets import ImportPrefixes, import_prefixes, parse_s3
 from core.context import Context
 from core.errors import NotFoundError
-from core.ids import new_id
-from core.imports import StoredFile
+from core.imports import StoredFile, verify
+from core.ingest import fetch_unit
 from core.items import Planned, PlannedDelete, PlannedItem, failed, planned_item
 from core.models import (
     ClaimedUnit,
     Gallery,
     ItemOutcome,
     Job,
-    NewUnit,
     Outcome,
     Queue,
-    UnitKind,
 )
-from core.ports import UnitOfWork
+from core.ports import SourceBuckets, UnitOfWork
 from core.sources import Sources, unpack
 
 _FAILED_PAGE = 1000
@@ -33,14 +33,17 @@ class PlanHandler:
     """Runs `plan` units."""
 
     ctx: Context
+    buckets: SourceBuckets
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Plan":
         """Find the gallery. NotFoundError when it was deleted meanwhile."""
         with self.ctx.uow() as uow:
             gallery = uow.galleries.by_id(job.gallery_id) if job.gallery_id else None
+            tenant = uow.api_keys.tenant_name(job.tenant_id)
         if gallery is None or gallery.deleting:
             raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
-        return _Plan(self.ctx, job, gallery, [StoredFile(**raw) for raw in unit.payload["files"]])
+        files = [StoredFile(**raw) for raw in unit.payload["files"]]
+        return _Plan(self.ctx, job, gallery, files, self.buckets, import_prefixes(self.ctx.settings, tenant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class _Plan:
     job: Job
     gallery: Gallery
     files: Sequence[StoredFile]
+    buckets: SourceBuckets
+    prefixes: ImportPrefixes
     batch_items: int = 1
 
     def compute(self, start: int, stop: int) -> "_Cut":
@@ -59,8 +64,12 @@ class _Plan:
         if "retry_of" in self.job.params:
             retried = UUID(self.job.params["retry_of"])
             return _Cut(self.ctx, self.job, self.gallery, lambda uow: _failed_items(uow, retried))
+        if "s3_prefix" in self.job.params:
+            prefix = parse_s3(self.job.params["s3_prefix"])
+            return _Cut(self.ctx, self.job, self.gallery, lambda _: bucket_items(self.buckets, prefix))
+        verify(self.ctx, self.files)
         stack = ExitStack()
-        sources = Sources(self.ctx, stack, unpack(self.ctx, self.job, self.files))
+        sources = Sources(self.ctx, stack, unpack(self.ctx, self.job, self.files), prefixes=self.prefixes)
         schema = self.gallery.attributes_schema
         return _Cut(self.ctx, self.job, self.gallery, lambda _: sources.items(schema), stack)
 
@@ -93,7 +102,7 @@ class _Cut:
                 total += len(chunk)
                 naming.take(uow, chunk)
                 if items:
-                    uow.units.add([_fetch_unit(self.job, self.gallery, items)])
+                    uow.units.add([fetch_unit(self.job, self.gallery, items)])
         if total == 0:
             raise naming.nothing_named()
         uow.units.add(mirror.delete_units(self.ctx, self.job, self.gallery, deletes))
@@ -113,18 +122,6 @@ def _chunks(planned: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
     rows = iter(planned)
     while chunk := list(itertools.islice(rows, size)):
         yield chunk
-
-
-def _fetch_unit(job: Job, gallery: Gallery, items: Sequence[PlannedItem]) -> NewUnit:
-    return NewUnit(
-        id=new_id(),
-        tenant_id=job.tenant_id,
-        job_id=job.id,
-        kind=UnitKind.FETCH,
-        queue=Queue.INGEST,
-        size=len(items),
-        payload={"gallery_id": str(gallery.id), "items": [asdict(item) for item in items]},
-    )
 
 
 def without_repeats(planned: Iterable[Planned]) -> Iterator[Planned]:

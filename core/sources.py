@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import BinaryIO, cast
 
 from core import archives
+from core.addresses import is_address, is_url_list_name, listed_items, remote
 from core.archives import Archive, Rejected, is_archive_name, is_gzipped_tar
+from core.buckets import ImportPrefixes
 from core.context import Context
 from core.errors import InvalidInputError, ItemError
 from core.imports import StoredFile
-from core.items import ArchiveEntry, Place, Planned, PlannedDelete, PlannedItem, failed
+from core.items import ArchiveEntry, Place, Planned, PlannedDelete, PlannedItem, Remote, failed
 from core.keys import unpacked_key
 from core.lease import Watched
 from core.manifests import Operation, Row, RowError, external_id_problem, is_manifest_name, read_manifest
 from core.models import Job
 from core.settings import MEBIBYTE
 from core.tarfiles import Gunzipped
-
-URL_SCHEMES = ("http://", "https://", "s3://")
 
 _WINDOW = 4 * MEBIBYTE
 
@@ -48,19 +48,26 @@ def _entry_place(file: StoredFile, entry: ArchiveEntry) -> Place:
 
 
 class Sources:
-    """The uploaded files of an import: pictures, archives, and at most one manifest."""
+    """The uploaded files of an import: pictures, archives, lists of URLs, and at most one manifest."""
 
-    def __init__(self, ctx: Context, stack: ExitStack, files: Sequence[StoredFile]) -> None:
+    def __init__(
+        self, ctx: Context, stack: ExitStack, files: Sequence[StoredFile], *, prefixes: ImportPrefixes
+    ) -> None:
         self._ctx = ctx
         self._stack = stack
+        self._prefixes = prefixes
         self._archives = [(file, self._open_archive(file)) for file in files if is_archive_name(file.filename)]
-        self._pictures = {
-            archives.normalise(file.filename): file
-            for file in files
-            if not is_archive_name(file.filename) and not is_manifest_name(file.filename)
-        }
         self._manifests = [file for file in files if is_manifest_name(file.filename)]
-        self._repeated = len(files) - len(self._archives) - len(self._manifests) - len(self._pictures)
+        self._lists = [file for file in files if is_url_list_name(file.filename)]
+        pictures = [
+            file
+            for file in files
+            if not is_archive_name(file.filename)
+            and not is_manifest_name(file.filename)
+            and not is_url_list_name(file.filename)
+        ]
+        self._pictures = {archives.normalise(file.filename): file for file in pictures}
+        self._repeated = len(pictures) - len(self._pictures)
 
     def _open_archive(self, file: StoredFile) -> Archive:
         settings = self._ctx.settings
@@ -108,9 +115,9 @@ class Sources:
         except ItemError as error:
             return failed(row.external_id, source, error.item_code, error.detail)
 
-    def _find(self, image: str) -> Place:
-        if image.lower().startswith(URL_SCHEMES):
-            raise ItemError("unsupported_source", "URLs and s3:// keys are not fetched yet; send the file itself.")
+    def _find(self, image: str) -> Place | Remote:
+        if is_address(image):
+            return remote(image, self._prefixes)
         missing: ItemError | None = None
         for file, archive in self._archives:
             try:
@@ -135,3 +142,5 @@ class Sources:
                 yield failed(name, name, "bad_external_id", f"{problem}.")
             else:
                 yield PlannedItem(name, None, name, Place(file.key, file.size_bytes))
+        for file in self._lists:
+            yield from listed_items(self._stack.enter_context(self._ctx.objects.open(file.key)), self._prefixes)

@@ -11,10 +11,12 @@ from core.mirror import SweepHandler
 from core.models import Queue, UnitKind
 from core.planning import PlanHandler
 from core.ports import Captioner, Fetcher
+from core.reading import Remotes
 from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
 from core.space import Spaces
+from storage.buckets import S3SourceBuckets
 from storage.engine import create_engine
 from storage.objects import S3ObjectStore
 from storage.uow import uow_factory
@@ -51,8 +53,9 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
     wanted = frozenset(queues)
     handlers: dict[UnitKind, Handler] = {}
     if Queue.INGEST in wanted:
-        handlers[UnitKind.PLAN] = PlanHandler(ctx)
-        handlers[UnitKind.FETCH] = FetchHandler(ctx)
+        remotes = Remotes(web=build_fetcher(ctx.settings), buckets=S3SourceBuckets(ctx.settings))
+        handlers[UnitKind.PLAN] = PlanHandler(ctx, remotes.buckets)
+        handlers[UnitKind.FETCH] = FetchHandler(ctx, remotes)
         handlers[UnitKind.SWEEP] = SweepHandler(ctx)
     if Queue.MAINTENANCE in wanted:
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,12 +11,15 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
+from core.addresses import bucket_items
+from core.buckets import ImportPrefixes, S3Address
 from core.context import Context
 from core.errors import InvalidInputError
 from core.imports import StoredFile
-from core.items import Planned, PlannedItem, planned_item
-from core.models import ItemOutcome
+from core.items import Planned, PlannedItem, Remote, planned_item
+from core.models import BucketObject, ItemOutcome
 from core.planning import without_repeats
+from core.ports import SourceBuckets
 from core.settings import Settings
 from core.sources import Sources
 
@@ -38,11 +42,14 @@ def zipped(**entries: str) -> bytes:
     return target.getvalue()
 
 
+OPEN = ImportPrefixes((S3Address("catalog", "shop/"),))
+
+
 def plan(files: dict[str, bytes]) -> list[Planned]:
     ctx = cast("Context", SimpleNamespace(objects=Uploads(files), settings=Settings(), clock=lambda: datetime.now(UTC)))
     stored = [StoredFile(name, name, len(data)) for name, data in files.items()]
     with ExitStack() as stack:
-        return list(without_repeats(Sources(ctx, stack, stored).items({})))
+        return list(without_repeats(Sources(ctx, stack, stored, prefixes=OPEN).items({})))
 
 
 def ids(planned: list[Planned]) -> list[str]:
@@ -90,13 +97,101 @@ def test_repeated_ids_fail_after_the_first() -> None:
 @pytest.mark.parametrize(
     ("row", "code"),
     [
-        ("x,https://shop.example/a.jpg", "unsupported_source"),
-        ("x,s3://bucket/a.jpg", "unsupported_source"),
+        ("x,http://user:pw@shop.example/a.jpg", "url_refused"),
+        ("x,http:///a.jpg", "bad_url"),
+        ("x,s3://bucket/a.jpg", "bucket_refused"),
+        ("x,s3://catalog/shop-secrets/a.jpg", "bucket_refused"),
+        ("x,s3://catalog/shop/../secrets/a.jpg", "bad_url"),
+        ("x,s3://", "bad_url"),
         ("x,../a.jpg", "unsafe_path"),
     ],
 )
 def test_images_that_cannot_be_reached_fail_by_row(row: str, code: str) -> None:
     assert codes(plan({"m.csv": f"external_id,image\n{row}\n".encode()})) == {"x": code}
+
+
+def test_rows_may_name_addresses() -> None:
+    rows = "external_id,image,color\n1,https://cdn.example/1.jpg?v=2,red\n2,s3://catalog/shop/2 b.jpg,\n3,HTTP://A/,\n"
+    planned = plan({"m.csv": rows.encode()})
+    places = {item.external_id: item.place for item in planned if isinstance(item, PlannedItem)}
+    assert places == {
+        "1": Remote("https://cdn.example/1.jpg?v=2"),
+        "2": Remote("s3://catalog/shop/2 b.jpg"),
+        "3": Remote("HTTP://A/"),
+    }
+    raw: dict[str, Any] = asdict(planned[0])
+    assert planned_item(raw) == planned[0]
+
+
+def test_a_list_of_urls() -> None:
+    lines = "# spring\n\nhttps://a.example/p/1.jpg\r\n  https://b.example/gr%C3%BCn.jpg?s=1 \ns3://catalog/shop/3.jpg\n"
+    planned = plan({"urls.txt": lines.encode(), "loose.jpg": b"x"})
+    assert ids(planned) == ["loose.jpg", "p/1.jpg", "grün.jpg?s=1", "shop/3.jpg"]
+    assert all(item.attributes is None for item in planned if isinstance(item, PlannedItem))
+    assert isinstance(planned[1], PlannedItem)
+    assert planned[1].source == "https://a.example/p/1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("nonsense", "url_refused"),
+        ("ftp://a.example/1.jpg", "url_refused"),
+        ("http://a b/", "bad_url"),
+        ("http://a.example/", "bad_external_id"),
+        ("http://a.example/" + "x" * 600, "bad_external_id"),
+        ("s3://elsewhere/1.jpg", "bucket_refused"),
+        ("x" * 1_000_001, "bad_url"),
+    ],
+)
+def test_lines_of_a_list_that_cannot_be_used(line: str, code: str) -> None:
+    planned = plan({"urls.txt": f"https://a.example/1.jpg\n{line}\nhttps://a.example/2.jpg\n".encode()})
+    assert ids(planned) == ["1.jpg", "2.jpg"]
+    assert [item.code for item in planned if isinstance(item, ItemOutcome)] == [code]
+
+
+def test_two_urls_of_one_path_are_one_image() -> None:
+    planned = plan({"urls.txt": b"https://a.example/1.jpg\nhttps://b.example/1.jpg\n"})
+    assert codes(planned) == {"1.jpg": "duplicate_external_id"}
+
+
+class Bucket:
+    """A bucket that lists, and notes what it was asked."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+
+    def objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[BucketObject]:
+        assert (bucket, after) == ("catalog", "")
+        yield from (BucketObject(key, 1, f"etag of {key}") for key in self.keys if key.startswith(prefix))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "names"),
+    [
+        ("shop/", ["1.jpg", "sub/2.jpg"]),
+        ("shop", ["shop/1.jpg", "shop/sub/2.jpg", "shop-b/3.jpg"]),
+        ("shop/s", ["sub/2.jpg"]),
+        ("", ["shop/1.jpg", "shop/sub/2.jpg", "shop-b/3.jpg"]),
+        ("nothing/", []),
+    ],
+)
+def test_objects_under_a_prefix(prefix: str, names: list[str]) -> None:
+    bucket = Bucket("shop/", "shop/1.jpg", "shop/.DS_Store", "shop/sub/2.jpg", "shop-b/3.jpg")
+    planned = list(bucket_items(cast("SourceBuckets", bucket), S3Address("catalog", prefix)))
+    assert ids(planned) == names
+    assert all(
+        isinstance(item, PlannedItem)
+        and isinstance(item.place, Remote)
+        and item.place == Remote(item.source, f"etag of {item.source.removeprefix('s3://catalog/')}")
+        for item in planned
+    )
+
+
+def test_keys_that_no_item_can_have() -> None:
+    long = f"shop/{'x' * 600}"
+    planned = list(bucket_items(cast("SourceBuckets", Bucket("shop/a\nb", long)), S3Address("catalog", "shop/")))
+    assert [item.code for item in planned if isinstance(item, ItemOutcome)] == ["bad_url", "bad_external_id"]
 
 
 def test_two_manifests_are_refused() -> None:
