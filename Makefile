@@ -1,12 +1,15 @@
 # Two commands to know: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-check up test test-unit test-faults lint format lock clean
+.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import
 SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,12))' && echo $$p && break; done)
 INSTALLED := $(VENV)/.installed
+# Beside the environment: with scikit-learn in it, transformers would load that in every worker.
+BENCH_EXTRA := build/benchmarks/extra
+BENCH_PACKAGES := sentence-transformers scikit-learn scipy joblib threadpoolctl narwhals cloudpickle
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +41,16 @@ test-unit: $(INSTALLED) ## Only the fast tests that need no service
 
 test-faults: $(INSTALLED) ## 50 imports, two faults each (kills, restarts, a lost broker); counts what is left. Up to an hour, resumable
 	$(BIN)/python -m benchmarks.faults $(if $(SEEDS),--seeds $(SEEDS)) $(if $(IMAGES),--images $(IMAGES))
+
+bench-quality: $(INSTALLED) ## Every strategy on SynthCIR, with and without the judge, into docs/quality.md (LIMIT=40: a try)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality $(if $(LIMIT),--limit $(LIMIT)) $(if $(DATA),--data $(DATA))
+
+bench-embed: $(INSTALLED) ## Embedding rate of the whole service against the bare model and sentence-transformers
+	test -d $(BENCH_EXTRA) || $(BIN)/uv pip install --quiet --python $(BIN)/python --target $(BENCH_EXTRA) --no-deps $(BENCH_PACKAGES)
+	PYTHONPATH=$(BENCH_EXTRA) $(BIN)/python -m benchmarks.embed $(if $(IMAGES),--images $(IMAGES))
+
+bench-import: $(INSTALLED) ## Imports of 5 000, 20 000 and 50 000 images: time, memory, invariants, a second import. Resumable
+	$(BIN)/python -m benchmarks.imports $(if $(IMAGES),--images $(IMAGES))
 
 lint: $(INSTALLED) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

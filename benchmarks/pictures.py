@@ -1,10 +1,11 @@
-"""Many small distinct photos, cheaply: a few hundred drawn ones, cached, each cropped and tinted in many ways."""
+"""Many distinct photos, cheaply: some that are drawn and cached, each cropped and tinted in many ways."""
 
 import csv
 import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +16,44 @@ from benchmarks.report import WORK
 from retrieval.datasets.catalog import build_gallery
 from retrieval.datasets.synthetic import draw
 
-SIDE_PX = 96
-_DRAWN = 256
-_DRAWN_PX = 112
 _SEED = 11
 _BITS = 24
+_MARK_PX = 4
 _COLORS = ("red", "green", "blue", "black", "white", "yellow", "brown")
 
 
-def small_pictures(count: int) -> Iterator[bytes]:
-    """`count` distinct JPEGs of 96 px, always the same ones; ValueError beyond 2^24."""
+@dataclass(frozen=True)
+class Stock:
+    """So many drawn photos, of so many pixels, from which crops of `side_px` are taken."""
+
+    drawn: int
+    drawn_px: int
+    side_px: int
+    quality: int = 85
+
+
+THUMBNAILS = Stock(drawn=256, drawn_px=112, side_px=96)
+PHOTOS = Stock(drawn=64, drawn_px=1080, side_px=1000, quality=90)
+
+
+def pictures(count: int, stock: Stock = THUMBNAILS) -> Iterator[bytes]:
+    """`count` distinct JPEGs, always the same ones; ValueError beyond 2^24."""
     if count >= 2**_BITS:
         raise ValueError(f"at most {2**_BITS} pictures can be told apart")
-    drawn = _drawn()
+    drawn = _drawn(stock)
     for number in range(count):
-        yield _jpeg(_varied(drawn[number % len(drawn)], number))
+        yield _jpeg(_varied(drawn[number % len(drawn)], number, stock), stock.quality)
 
 
-def small_catalog(count: int) -> Path:
-    """A ZIP of `count` small photos with a manifest `catalog.csv`; made once, then taken from the cache."""
-    path = WORK / f"catalog-{count}.zip"
+def catalog(count: int, stock: Stock = THUMBNAILS) -> Path:
+    """A ZIP of `count` photos with a manifest `catalog.csv`; made once, then taken from the cache."""
+    path = WORK / f"catalog-{count}-{stock.side_px}px.zip"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".new")
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("catalog.csv", _manifest(count))
-            for number, data in enumerate(small_pictures(count)):
+            for number, data in enumerate(pictures(count, stock)):
                 archive.writestr(_image(number), data)
         unfinished.rename(path)
     return path
@@ -78,29 +91,31 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _drawn() -> list[Picture]:
-    folder = WORK / f"drawn-{_DRAWN_PX}"
+def _drawn(stock: Stock) -> list[Picture]:
+    folder = WORK / f"drawn-{stock.drawn_px}px"
     if not folder.exists():
         unfinished = folder.with_suffix(".new")
         unfinished.mkdir(parents=True, exist_ok=True)
-        for number, item in enumerate(build_gallery(count=_DRAWN, seed=_SEED)):
-            draw(item.shot, _DRAWN_PX).save(unfinished / f"{number:03d}.png")
+        for number, item in enumerate(build_gallery(count=stock.drawn, seed=_SEED)):
+            draw(item.shot, stock.drawn_px).save(unfinished / f"{number:03d}.png")
         unfinished.rename(folder)
     return [Image.open(path).convert("RGB") for path in sorted(folder.glob("*.png"))]
 
 
-def _varied(picture: Picture, number: int) -> Picture:
+def _varied(picture: Picture, number: int, stock: Stock) -> Picture:
     """Another crop and tint, with the number as a row of dark and light blocks, so that no two are the same."""
     rng = np.random.default_rng([_SEED, number])
-    left, top = rng.integers(0, _DRAWN_PX - SIDE_PX, size=2)
-    pixels = np.asarray(picture.crop((left, top, left + SIDE_PX, top + SIDE_PX)), np.float32)
+    side = stock.side_px
+    left, top = (int(offset) for offset in rng.integers(0, stock.drawn_px - side, size=2))
+    pixels = np.asarray(picture.crop((left, top, left + side, top + side)), np.float32)
     pixels = np.clip(pixels * rng.uniform(0.8, 1.2, size=3) + rng.uniform(-12, 12), 0, 255).astype(np.uint8)
     bits = np.array([number >> bit & 1 for bit in range(_BITS)], np.uint8) * 255
-    pixels[:4] = np.repeat(bits, SIDE_PX // _BITS)[None, :, None]
+    row = np.repeat(bits, side // _BITS)
+    pixels[:_MARK_PX, : len(row)] = row[None, :, None]
     return Image.fromarray(pixels)
 
 
-def _jpeg(picture: Picture) -> bytes:
+def _jpeg(picture: Picture, quality: int) -> bytes:
     target = io.BytesIO()
-    picture.save(target, "JPEG", quality=85)
+    picture.save(target, "JPEG", quality=quality)
     return target.getvalue()

@@ -26,10 +26,12 @@ def machine() -> dict[str, object]:
     }
 
 
-def write_results(name: str, *, command: str, summary: Mapping[str, Any], details: Mapping[str, Any]) -> Path:
-    """Write `benchmarks/results/<name>.json`; returns its path."""
-    path = RESULTS / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
+def write_results(
+    name: str, *, command: str, summary: Mapping[str, Any], details: Mapping[str, Any], folder: Path = RESULTS
+) -> Path:
+    """Write `benchmarks/results/<name>.json`, or into another folder; returns its path."""
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),

@@ -15,7 +15,7 @@ import click
 from benchmarks.faults.plan import RUNS, strikes
 from benchmarks.faults.report import is_clean, report
 from benchmarks.faults.run import Lab, laboratory, run
-from benchmarks.pictures import catalog_truth, small_catalog
+from benchmarks.pictures import catalog, catalog_truth
 from benchmarks.report import WORK
 from cli.local.services import temporary_data_dir
 from cli.local.up import running_stack
@@ -52,11 +52,11 @@ def main(seeds: int, first: int, images: int, *, fresh: bool, no_report: bool) -
 
 def _run_all(folder: Path, seeds: Sequence[int], images: int) -> None:
     click.echo("Drawing the pictures and starting the service …")
-    catalog = small_catalog(images)
+    path = catalog(images)
     with (
         temporary_data_dir() as data_dir,
         running_stack(Settings(data_dir=data_dir, api_port=0, log_level="INFO")) as stack,
-        laboratory(stack, catalog, catalog_truth(catalog)) as lab,
+        laboratory(stack, path, catalog_truth(path)) as lab,
     ):
         undisturbed = run(lab, "undisturbed", ())
         click.echo(f"undisturbed: {undisturbed.seconds:.1f} s {_problems(undisturbed.count.deviations())}")

@@ -201,6 +201,10 @@ class Supervisor:
         """Process id of a child. Raises LookupError when it does not run just now."""
         return self._process(name).pid
 
+    def pids(self) -> dict[str, int]:
+        """Process ids of the children that run just now, by name."""
+        return {name: slot.process.pid for name, slot in self._slots.items() if slot.process is not None}
+
     def log_path(self, name: str) -> Path:
         """Where the output of a child goes."""
         return self._log_dir / f"{name}.log"
