@@ -1,8 +1,9 @@
 """The protocol of durable units, on real Postgres, with a handler that does as it is told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from threading import Thread
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,7 @@ from core import durable, jobs
 from core.context import Context, SystemClock
 from core.durable import WorkerSlot
 from core.errors import InvalidInputError, UnavailableError
+from core.gate import Gate
 from core.models import ClaimedUnit, Counters, ItemOutcome, Job, JobState, NewUnit, Outcome, Queue, UnitKind
 from core.ports import UnitOfWork, UnitOfWorkFactory
 from storage.objects import S3ObjectStore
@@ -241,3 +243,48 @@ def test_a_crash_of_our_own_code_is_an_attempt(workshop: Workshop) -> None:
     after = Scripted(nothing)
     workshop.run(after)
     assert after.batches[0] == (0, 1)
+
+
+def test_a_unit_is_handed_back_when_postgres_returns_and_that_is_no_attempt(workshop: Workshop) -> None:
+    working, refusals = workshop.ctx.uow, iter(range(3))
+    computing = False
+
+    def away(start: int, stop: int) -> None:
+        nonlocal computing
+        del start, stop
+        computing = True
+        raise UnavailableError("Postgres is away.")
+
+    def uow() -> UnitOfWork:
+        if computing and next(refusals, None) is not None:
+            raise UnavailableError("Postgres is away.")
+        return working()
+
+    flaky = replace(workshop, ctx=replace(workshop.ctx, uow=uow))
+    flaky.run(Scripted(away))
+    wait_until_due(workshop)
+    with workshop.ctx.uow() as after:
+        unit = after.units.claim([Queue.INGEST], worker="next", lease=timedelta(seconds=20))
+    assert unit is not None
+    assert (unit.attempts, unit.batch_limit) == (0, None)
+
+
+def test_a_unit_under_suspicion_runs_its_first_batch_alone(workshop: Workshop) -> None:
+    workshop.expire_lease()
+    gate = Gate()
+    seen: list[tuple[int, bool]] = []
+
+    def look(start: int, stop: int) -> None:
+        del stop
+        neighbour = Thread(target=pass_by)
+        neighbour.start()
+        neighbour.join(0.2 if start == 0 else None)
+        seen.append((start, neighbour.is_alive()))
+
+    def pass_by() -> None:
+        with gate.pass_through(suspect=False):
+            pass
+
+    slot = WorkerSlot("worker", (Queue.INGEST,), lambda: False, lambda: None, gate)
+    durable.run_one(workshop.ctx, {UnitKind.FETCH: Scripted(look)}, slot)
+    assert seen == [(0, True), (1, False), (3, False), (7, False)]

@@ -25,3 +25,12 @@ def test_description_names_what_changes_the_numbers() -> None:
     described = Preprocessor({**CONFIG, "resize_mode": "squash"}).describe()
     assert described == "RGB 24x24 resize=squash interpolation=bicubic mean=0.5,0.4,0.3 std=0.2,0.3,0.4"
     assert described != Preprocessor({**CONFIG, "resize_mode": "shortest"}).describe()
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("size", [(50, 31), (31, 50), (16, 16), (9, 40)])
+def test_what_is_fitted_already_comes_out_the_same(mode: str, size: tuple[int, int]) -> None:
+    picture = Image.effect_noise(size, 80).convert("RGB")
+    preprocess = Preprocessor({**CONFIG, "resize_mode": mode})
+    once = preprocess.fit(picture)
+    assert preprocess.fit(once).tobytes() == once.tobytes()
