@@ -3,7 +3,7 @@
 Removals come last, in `sweep` units that wait until nothing else of the job is open, and until older imports of the
 gallery have ended: then nobody is left who could bring an image back that a newer import has removed. What a mirror
 import has to remove follows from the rows alone: of every image that it named it has become the last writer, or it
-failed on it, and then its items say so. See docs/adr/0017.
+failed on it, and then its items say so. See docs/adr/0020.
 """
 
 from collections.abc import Iterator, Sequence

@@ -39,9 +39,9 @@ def _check(uow: UnitOfWork, job: Job) -> None:
             "No item of this job failed for a reason that a retry could change; see its items, correct the files, and"
             " import them again."
         )
-    if job.gallery_id is not None and uow.jobs.has_mirrored_after(job.gallery_id, jobs.rank(job)):
+    if job.gallery_id is not None and uow.jobs.has_mirror_after(job.gallery_id, jobs.rank(job)):
         raise ConflictError(
-            "A newer mirror import has decided since which images the gallery holds: retry that one instead."
+            "A newer mirror import decides which images the gallery holds: retry what failed in that one instead."
         )
 
 

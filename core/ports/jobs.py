@@ -102,8 +102,8 @@ class Jobs(Protocol):
         """Whether an import of the gallery of a lower rank (`core.jobs.rank`) has not ended."""
         ...
 
-    def has_mirrored_after(self, gallery_id: UUID, rank: UUID) -> bool:
-        """Whether a mirror import of the gallery of a higher rank has been carried through."""
+    def has_mirror_after(self, gallery_id: UUID, rank: UUID) -> bool:
+        """Whether a mirror import of the gallery of a higher rank runs, or went through."""
         ...
 
     def open_retry_of(self, job_id: UUID) -> UUID | None:

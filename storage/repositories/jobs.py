@@ -47,13 +47,13 @@ _OPEN_IMPORT_BEFORE = text("""
             AND coalesce(CAST(params ->> 'rank' AS uuid), id) < :rank)
 """)
 
-_MIRRORED_AFTER = text("""
+_MIRROR_AFTER = text("""
     SELECT EXISTS (
         SELECT FROM jobs
         JOIN galleries ON galleries.id = :gallery_id
         WHERE jobs.tenant_id = galleries.tenant_id AND kind = 'import' AND jobs.id > :rank
             AND gallery_id = :gallery_id AND params ->> 'mode' = 'mirror'
-            AND state IN ('succeeded', 'partially_succeeded') AND error IS NULL)
+            AND state NOT IN ('failed', 'cancelling', 'canceled') AND error IS NULL)
 """)
 
 _OPEN_RETRY = text("""
@@ -196,10 +196,10 @@ class SqlJobs:
         asked = {"gallery_id": gallery_id, "rank": rank, "besides": besides}
         return bool(self._transaction.execute(_OPEN_IMPORT_BEFORE, asked).scalar_one())
 
-    def has_mirrored_after(self, gallery_id: UUID, rank: UUID) -> bool:
-        """Whether a mirror import of the gallery of a higher rank has been carried through."""
+    def has_mirror_after(self, gallery_id: UUID, rank: UUID) -> bool:
+        """Whether a mirror import of the gallery of a higher rank runs, or went through."""
         asked = {"gallery_id": gallery_id, "rank": rank}
-        return bool(self._transaction.execute(_MIRRORED_AFTER, asked).scalar_one())
+        return bool(self._transaction.execute(_MIRROR_AFTER, asked).scalar_one())
 
     def open_retry_of(self, job_id: UUID) -> UUID | None:
         """The retry of a job that has not ended."""
