@@ -7,12 +7,36 @@ from apiflask import APIFlask
 from api import errors, openapi, requests
 from api.auth_cache import PrincipalCache
 from api.bodies import StrictJson
-from api.endpoints import docs, galleries, health, images, imports, jobs, queries, webhooks
+from api.endpoints import (
+    docs,
+    duplicates,
+    exports,
+    galleries,
+    health,
+    images,
+    imports,
+    jobs,
+    queries,
+    uploads,
+    webhooks,
+)
 from api.long_poll import LongPolls
 from api.runtime import Runtime, attach
 from core.context import Context
 
-BLUEPRINTS = (galleries.bp, imports.bp, images.bp, queries.bp, jobs.bp, webhooks.bp, health.bp, docs.bp)
+BLUEPRINTS = (
+    galleries.bp,
+    imports.bp,
+    uploads.bp,
+    images.bp,
+    duplicates.bp,
+    exports.bp,
+    queries.bp,
+    jobs.bp,
+    webhooks.bp,
+    health.bp,
+    docs.bp,
+)
 
 
 def create_app(ctx: Context) -> APIFlask:

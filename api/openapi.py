@@ -8,7 +8,10 @@ from apiflask import APIFlask
 from api.auth import SECURITY_SCHEMES
 from api.errors import PROBLEM_MEDIA_TYPE
 from api.schemas.common import Problem
+from api.schemas.exports import ExportResult
+from api.schemas.imports import ImportIn
 from api.schemas.queries import QueryIn, QueryResult
+from core.imports import MODES, UPSERT
 from core.settings import Settings
 
 DESCRIPTION = """Composed image retrieval over product catalogs: a reference picture plus a text find the products that
@@ -21,6 +24,11 @@ CALLBACK_URL = "Called by a signed POST (Standard Webhooks) when the job has end
 IF_MATCH = "The ETag that the change is based on; 412 when it is no longer the current one."
 IF_NONE_MATCH = "An ETag; 304 when it is still the current one."
 _REFERENCES = "#/components/schemas/{model}"
+_IMPORT_EXAMPLES = {
+    "urls": {"value": {"source": {"urls": ["https://cdn.shop.example/p/1.jpg", "https://cdn.shop.example/p/2.jpg"]}}},
+    "prefix": {"value": {"source": {"s3_prefix": "s3://catalog/summer-26/"}, "mode": "mirror"}},
+    "uploads": {"value": {"source": {"upload_ids": ["0197c1de-5a3b-7c52-9f3e-0c3a5a4a6a11"]}}},
+}
 
 
 def register(app: APIFlask, settings: Settings) -> None:
@@ -62,7 +70,7 @@ def _operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _add_schemas(spec: dict[str, Any]) -> None:
     schemas = spec["components"].setdefault("schemas", {})
     schemas.pop("HTTPError", None)  # APIFlask's own, which nothing here answers with
-    for model in (Problem, QueryIn, QueryResult):
+    for model in (ImportIn, Problem, QueryIn, QueryResult, ExportResult):
         schema = model.model_json_schema(ref_template=_REFERENCES)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
@@ -132,10 +140,13 @@ def _import_body() -> dict[str, Any]:
                 "type": "array",
                 "minItems": 1,
                 "items": BINARY,
-                "description": "Pictures, one archive (.zip, .tar.gz), or a manifest (.csv, .jsonl) and its pictures.",
+                "description": "Pictures, an archive (.zip, .tar, .tar.gz), a manifest (.csv, .jsonl) and its pictures,"
+                " or a list of URLs (.txt).",
             },
-            "mode": {"type": "string", "enum": ["upsert"], "default": "upsert"},
+            "mode": {"type": "string", "enum": list(MODES), "default": UPSERT},
+            "max_delete_share": {"type": "number", "minimum": 0, "maximum": 1},
             "callback_url": {"type": "string", "description": CALLBACK_URL},
         },
     }
-    return {"required": True, "content": {"multipart/form-data": {"schema": parts}}}
+    elsewhere = {"schema": {"$ref": _REFERENCES.format(model="ImportIn")}, "examples": _IMPORT_EXAMPLES}
+    return {"required": True, "content": {"multipart/form-data": {"schema": parts}, "application/json": elsewhere}}

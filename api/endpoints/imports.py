@@ -5,13 +5,16 @@ from typing import BinaryIO, cast
 
 from apiflask import APIBlueprint
 from flask import Response, request
+from pydantic import ValidationError
 from werkzeug.datastructures import FileStorage
 
 from api.auth import principal, protected
-from api.bodies import MEBIBYTE, MULTIPART, bound_body, expect_media_type
+from api.bodies import JSON, MEBIBYTE, MULTIPART, bound_body, expect_media_type
+from api.errors import invalid
 from api.idempotency import idempotent
 from api.replies import accepted
 from api.runtime import context
+from api.schemas.imports import MAX_FILENAME, ImportIn
 from api.schemas.jobs import JobOut
 from core import imports
 from core.errors import FieldError, InvalidInputError
@@ -20,7 +23,7 @@ from core.models import Scope
 bp = APIBlueprint("imports", __name__, tag="Imports")
 
 MAX_FILES = 10_000
-MAX_FILENAME = 512
+MAX_SOURCE_BYTES = 16 * MEBIBYTE
 FIELDS = frozenset({"mode", "max_delete_share", "callback_url"})
 
 
@@ -28,28 +31,44 @@ FIELDS = frozenset({"mode", "max_delete_share", "callback_url"})
 @protected(Scope.WRITE)
 @bp.output(JobOut, HTTPStatus.ACCEPTED)
 def create_import(gallery: str) -> Response:
-    """Import images: pictures, a ZIP or tar archive, or a manifest (.csv, .jsonl), always as a job.
+    """Import images, always as a job: files as multipart, or as JSON a source where they are already.
 
-    Without a manifest the file name (or the path inside the archive) becomes the `external_id`.
+    Files are pictures, a ZIP or tar archive, a manifest (.csv, .jsonl) or a list of URLs (.txt). Without a manifest the
+    file name (or the path inside the archive) becomes the `external_id`.
     """
-    bound_body(context().settings.max_upload_mib * MEBIBYTE)
-    expect_media_type(MULTIPART, hint="JSON sources (URLs, bucket prefixes) are not supported yet: upload the files.")
-    request.max_form_parts = MAX_FILES
+    if request.mimetype == JSON:
+        bound_body(MAX_SOURCE_BYTES)
+    else:
+        bound_body(context().settings.max_upload_mib * MEBIBYTE)
+        expect_media_type(MULTIPART, JSON)
+        request.max_form_parts = MAX_FILES
     return _submit(gallery)
 
 
 @idempotent
 def _submit(gallery: str) -> Response:
+    new = _from_json(gallery) if request.mimetype == JSON else _from_form(gallery)
+    return accepted(imports.submit(context(), principal(), new))
+
+
+def _from_json(gallery: str) -> imports.NewImport:
+    document = request.get_json()
+    try:
+        return ImportIn.model_validate(document).to_use_case(gallery)
+    except ValidationError as error:
+        raise invalid(error, document) from error
+
+
+def _from_form(gallery: str) -> imports.NewImport:
     files = [_uploaded(file, number) for number, file in enumerate(request.files.getlist("file"))]
     _refuse_strangers()
-    new = imports.NewImport(
+    return imports.NewImport(
         gallery=gallery,
         files=files,
         mode=request.form.get("mode", imports.UPSERT),
         max_delete_share=_share(request.form.get("max_delete_share")),
         callback_url=request.form.get("callback_url"),
     )
-    return accepted(imports.submit(context(), principal(), new))
 
 
 def _refuse_strangers() -> None:

@@ -16,7 +16,9 @@ from tests.unit.api.fakes import World
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(max_upload_mib=1, max_reference_mib=1, api_threads=4)
+    return Settings(
+        max_upload_mib=1, max_reference_mib=1, api_threads=4, import_prefixes={"shop": ["s3://catalog/shop/"]}
+    )
 
 
 @pytest.fixture

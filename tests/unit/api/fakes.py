@@ -31,6 +31,7 @@ from core.models import (
     Queue,
     Scope,
     UnitKind,
+    Upload,
 )
 from core.ports import JobQuery, SavedResponse, UnitOfWorkFactory
 from core.settings import Settings
@@ -57,6 +58,10 @@ class FakeKeys:
         self.principals[key_sha256] = Principal(tenant_id=tenant_id, key_id=new_id(), scopes=frozenset(scopes))
         return self.principals[key_sha256].key_id
 
+    def tenant_name(self, tenant_id: UUID) -> str:
+        del tenant_id
+        return "shop"
+
     def find(self, key_sha256: str) -> Principal | None:
         self.lookups += 1
         return self.principals.get(key_sha256)
@@ -74,6 +79,9 @@ class FakeGalleries:
     def get(self, tenant_id: UUID, name: str, *, lock: bool = False) -> Gallery | None:  # noqa: ARG002
         found = self.rows.get((tenant_id, name))
         return None if found is None or found.deleting else found
+
+    def by_id(self, gallery_id: UUID) -> Gallery | None:
+        return next((row for row in self.rows.values() if row.id == gallery_id), None)
 
     def page(self, tenant_id: UUID, *, size: int, after: str | None) -> Page[Gallery]:
         return _page(sorted((name, row) for (owner, name), row in self.rows.items() if owner == tenant_id), size, after)
@@ -145,6 +153,17 @@ class FakeJobs:
     def lock(self, job_id: UUID) -> Job | None:
         return self.rows.get(job_id)
 
+    def open_retry_of(self, job_id: UUID) -> UUID | None:
+        retries = (row.id for row in self.rows.values() if row.params.get("retry_of") == str(job_id))
+        return next(retries, None)
+
+    def has_mirror_after(self, gallery_id: UUID, rank: UUID) -> bool:
+        del gallery_id, rank
+        return False
+
+    def keep_until(self, job_id: UUID, moment: datetime) -> None:
+        self.rows[job_id] = replace(self.rows[job_id], expires_at=moment)
+
     def start(self, job_id: UUID) -> None:
         self.rows[job_id] = replace(self.rows[job_id], started_at=NOW)
 
@@ -192,6 +211,9 @@ class FakeItems:
         ]
         return _page(rows, size, after)
 
+    def any_retryable(self, job_id: UUID) -> bool:
+        return any(owner == job_id and item.planned is not None for owner, item in self.rows)
+
 
 @dataclass
 class FakeCandidates:
@@ -228,6 +250,21 @@ class FakeIdempotency:
 
 
 @dataclass
+class FakeUploads:
+    rows: dict[UUID, Upload] = field(default_factory=dict)
+
+    def add(self, uploads: Sequence[Upload]) -> None:
+        self.rows |= {upload.id: upload for upload in uploads}
+
+    def find(self, gallery_id: UUID, upload_ids: Sequence[UUID]) -> dict[UUID, Upload]:
+        named = {upload_id: self.rows[upload_id] for upload_id in upload_ids if upload_id in self.rows}
+        return {upload_id: upload for upload_id, upload in named.items() if upload.gallery_id == gallery_id}
+
+    def keep(self, upload_ids: Sequence[UUID], *, until: datetime) -> None:
+        self.rows |= {upload_id: replace(self.rows[upload_id], expires_at=until) for upload_id in upload_ids}
+
+
+@dataclass
 class FakeStore:
     """Every repository; `available` False is a Postgres that is away."""
 
@@ -241,6 +278,7 @@ class FakeStore:
     candidates: FakeCandidates = field(default_factory=FakeCandidates)
     workers: FakeWorkers = field(default_factory=FakeWorkers)
     idempotency: FakeIdempotency = field(default_factory=FakeIdempotency)
+    uploads: FakeUploads = field(default_factory=FakeUploads)
     available: bool = True
 
     def __enter__(self) -> Self:
@@ -290,6 +328,12 @@ class FakeObjects:
 
     def keys(self, prefix: str) -> Iterable[str]:
         return [key for key in self.held if key.startswith(prefix)]
+
+    def sizes(self, prefix: str) -> Iterable[tuple[str, int]]:
+        return [(key, len(self.held[key])) for key in self.keys(prefix)]
+
+    def presign_put(self, key: str, *, expires: timedelta) -> str:
+        return f"http://bucket.test/{key}?put&expires={expires.total_seconds():.0f}"
 
     def presign_get(self, key: str, *, expires: timedelta) -> str:
         return f"http://bucket.test/{key}?expires={expires.total_seconds():.0f}"

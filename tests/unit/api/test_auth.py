@@ -76,6 +76,7 @@ def test_another_tenants_objects_do_not_exist(
         "patch_image": {"json": {"attributes": {}}},
         "create_query": {"json": {"text": "red"}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
+        "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},
     }
     with_parameters = [row for row in operations(app) if "{" in row[1]]
     assert len(with_parameters) >= 14
