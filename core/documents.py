@@ -7,7 +7,7 @@ presigned URLs are null.
 from datetime import UTC, datetime
 from typing import Any
 
-from core import queries
+from core import exports, queries
 from core.context import Context
 from core.models import Counters, Job, JobKind
 from core.queries import RankedImage
@@ -54,6 +54,8 @@ def _progress(counters: Counters) -> dict[str, int | None]:
 
 
 def _result(ctx: Context, job: Job) -> dict[str, Any] | None:
+    if job.kind is JobKind.EXPORT:
+        return exports.result(job)
     if job.kind is not JobKind.QUERY or job.result is None:
         return job.result
     stored = job.result

@@ -34,6 +34,7 @@ STAGE_OF = {
     UnitKind.RERANK: JobStage.RERANKING,
     UnitKind.DELETE_GALLERY: JobStage.FINISHING,
     UnitKind.SWEEP: JobStage.FINISHING,
+    UnitKind.EXPORT: JobStage.FINISHING,
 }
 
 

@@ -24,6 +24,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from core.errors import FieldError, InvalidInputError, ItemError
 from core.formats import Format, canvas_size, ends_early, jpeg_scan, sniff
+from core.looks import looks
 from core.models import Blob
 
 THUMBNAIL_MEDIA_TYPE = "image/jpeg"
@@ -125,12 +126,15 @@ def validate(data: bytes, limits: Limits, *, thumbnail_px: int = 256) -> Validat
     small = _load(data, kind, picture, thumbnail_px)
     if kind is not Format.TIFF and _orientation(picture) >= _FIRST_LYING:  # Pillow's TIFF sizes are upright already
         width, height = height, width
+    seen = looks(small)
     blob = Blob(
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
         width=width,
         height=height,
         media_type=kind.value,
+        phash=seen.phash,
+        tint=seen.tint,
     )
     return Validated(blob, _thumbnail(small, thumbnail_px))
 

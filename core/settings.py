@@ -135,6 +135,15 @@ class Settings(BaseSettings):
         20.0, gt=0, description="Seconds a query waits for the judge, unless it says otherwise."
     )
 
+    # duplicates and exports
+    duplicate_distance: int = Field(
+        4, ge=0, le=10, description="Bits of 64 that near-duplicates may differ in, unless a request says otherwise."
+    )
+    duplicates_max_images: int = Field(
+        500_000, ge=1, description="Largest gallery that is searched for near-duplicates; an API process holds it."
+    )
+    export_rows: int = Field(50_000, ge=1, description="Images in each Parquet file of an export.")
+
     # logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severity that is logged."

@@ -58,7 +58,10 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
         handlers[UnitKind.FETCH] = FetchHandler(ctx, remotes)
         handlers[UnitKind.SWEEP] = SweepHandler(ctx)
     if Queue.MAINTENANCE in wanted:
+        from core.exporting import ExportHandler  # pyarrow: only where files are written
+
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
+        handlers[UnitKind.EXPORT] = ExportHandler(ctx)
     if wanted & COMPUTE_QUEUES:
         from retrieval.devices import limit_threads
 

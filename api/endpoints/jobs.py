@@ -17,7 +17,7 @@ from api.replies import accepted, job_headers, json_reply, not_modified, present
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
 from api.schemas.queries import query_result
-from core import jobs, queries, retries
+from core import exports, jobs, queries, retries
 from core.context import Context
 from core.models import ItemOutcome, Job, JobKind, Page, Principal, Scope
 from core.ports import JobQuery
@@ -113,7 +113,9 @@ def _brief(job: Job) -> jobs.JobView:
 
 
 def _with_result(ctx: Context, job: Job) -> Job:
-    """A query's stored result knows everything but its rows."""
+    """A query's stored result knows everything but its rows, an export's everything but its URLs."""
+    if job.kind is JobKind.EXPORT:
+        return replace(job, result=exports.result(job, ctx))
     if job.kind is not JobKind.QUERY or job.result is None:
         return job
     return replace(job, result=query_result(job.result, queries.ranked(ctx, job)))

@@ -88,7 +88,9 @@ class JobOut(Reply):
     progress: Progress
     waiting_for: Waiting | None
     eta_seconds: int | None = Field(description="From the measured rate.")
-    result: dict[str, Any] | None = Field(description="Of a query: see QueryResult; provisional until the job ends.")
+    result: dict[str, Any] | None = Field(
+        description="Of a query: see QueryResult, provisional until the job ends. Of an export: see ExportResult."
+    )
     error: JobError | None
     warnings: list[str] = Field(description="What was done differently than asked.")
     links: Links

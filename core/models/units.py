@@ -30,6 +30,7 @@ class UnitKind(StrEnum):
     RERANK = "rerank"
     DELETE_GALLERY = "delete_gallery"
     SWEEP = "sweep"
+    EXPORT = "export"
 
 
 class UnitState(StrEnum):

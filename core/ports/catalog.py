@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.filters import Filter
 from core.models import Attributes, Blob, Gallery, Image, ImageDraft, Outcome, Page
 
@@ -55,6 +58,18 @@ class Written:
 
     image_id: UUID
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """What images look like (core/looks.py), the oldest first: ids, pHashes int64 [n] and tints int64 [n].
+
+    A picture without looks has a number made of its content instead, so that only the same content is near.
+    """
+
+    ids: tuple[UUID, ...]
+    phashes: NDArray[np.int64]
+    tints: NDArray[np.int64]
 
 
 class Images(Protocol):
@@ -125,6 +140,14 @@ class Images(Protocol):
 
     def count(self, gallery_id: UUID) -> int:
         """Rows of a gallery."""
+        ...
+
+    def boundaries(self, gallery_id: UUID, *, every: int) -> tuple[tuple[UUID, int], ...]:
+        """Cut the images, by id, into parts of `every`: the last id of each part and how many images it has."""
+        ...
+
+    def fingerprints(self, gallery_id: UUID) -> Fingerprints:
+        """What all images of a gallery look like, by id."""
         ...
 
     def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from sqlalchemy import Row, Select, delete, func, select, text, update
 
 from core.errors import NotFoundError
 from core.filters import Filter
 from core.ids import new_id
 from core.models import Attributes, Blob, Gallery, Image, ImageDraft, ImageState, Outcome, Page
-from core.ports import StoredImage, Written
+from core.ports import Fingerprints, StoredImage, Written
 from storage.arrays import any_id, any_text
 from storage.filters import predicate
 from storage.repositories.paging import id_key, page_of
@@ -84,6 +85,21 @@ _COUNT = text("""
     INSERT INTO gallery_counts AS stored (gallery_id, slot, images)
     VALUES (:gallery_id, pg_backend_pid() % 16, :change)
     ON CONFLICT (gallery_id, slot) DO UPDATE SET images = stored.images + excluded.images
+""")
+
+_FINGERPRINTS = text("""
+    SELECT images.id, coalesce(phash, hashtextextended(images.sha256, 0)) AS phash, coalesce(tint, 0) AS tint
+    FROM images JOIN blobs USING (tenant_id, sha256)
+    WHERE gallery_id = :gallery_id ORDER BY images.id
+""")
+
+_BOUNDARIES = text("""
+    SELECT id, (number - 1) % :every + 1 AS images FROM (
+        SELECT id, row_number() OVER (ORDER BY id) AS number, lead(id) OVER (ORDER BY id) IS NULL AS is_last
+        FROM images WHERE gallery_id = :gallery_id
+    ) AS numbered
+    WHERE number % :every = 0 OR is_last
+    ORDER BY number
 """)
 
 _TERMS = text("""
@@ -244,6 +260,20 @@ class SqlImages:
             select(func.count()).select_from(ImageRow).where(ImageRow.gallery_id == gallery_id)
         ).scalar_one()
         return counted
+
+    def boundaries(self, gallery_id: UUID, *, every: int) -> tuple[tuple[UUID, int], ...]:
+        """Cut the images, by id, into parts of `every`: the last id of each part and how many images it has."""
+        rows = self._transaction.execute(_BOUNDARIES, {"gallery_id": gallery_id, "every": every})
+        return tuple((row.id, row.images) for row in rows)
+
+    def fingerprints(self, gallery_id: UUID) -> Fingerprints:
+        """What all images of a gallery look like, by id."""
+        rows = self._transaction.execute(_FINGERPRINTS, {"gallery_id": gallery_id}).all()
+        return Fingerprints(
+            ids=tuple(row.id for row in rows),
+            phashes=np.fromiter((row.phash for row in rows), np.int64, len(rows)),
+            tints=np.fromiter((row.tint for row in rows), np.int64, len(rows)),
+        )
 
     def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:
         """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent.

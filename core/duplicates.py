@@ -1,0 +1,158 @@
+"""Near-duplicates: groups of images of a gallery that look the same."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import galleries
+from core.context import Context
+from core.errors import InvalidInputError
+from core.models import Image, Page, Principal
+from core.ports import Fingerprints
+
+MAX_DISTANCE = 10
+MAX_TINT = 12
+"""How far mean colours may be apart in each channel, of 255: more than recompression does, less than another colour."""
+
+MAX_SHOWN = 100
+_BITS = 64
+_BLOCK = 1 << 22  # pairs compared at once: 32 MiB of differences
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A member of a group: how many of 64 bits its looks differ from the first member's, and whether its bytes do."""
+
+    image: Image
+    distance: int
+    identical: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that look the same, the oldest first; at most MAX_SHOWN of `size`."""
+
+    size: int
+    images: tuple[Duplicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateQuery:
+    """Which groups to list. `distance` None = the operator's."""
+
+    size: int
+    after: str | None = None
+    distance: int | None = None
+
+
+def find(ctx: Context, principal: Principal, gallery_name: str, query: DuplicateQuery) -> Page[Group]:
+    """Groups by their oldest image: stable under new images. InvalidInputError when the gallery is too large.
+
+    Two images are neighbours when their hashes differ in at most `distance` bits and their mean colours are close; a
+    group is what neighbours of neighbours connect. All hashes are read and compared for each page.
+    """
+    distance = ctx.settings.duplicate_distance if query.distance is None else query.distance
+    most = ctx.settings.duplicates_max_images
+    with ctx.uow() as uow:
+        gallery = galleries.find(uow, principal, gallery_name)
+        if gallery.image_count > most:
+            raise InvalidInputError(
+                f"The gallery has {gallery.image_count} images; duplicates are looked for among at most {most}. "
+                "Ask the operator to raise SETR_DUPLICATES_MAX_IMAGES."
+            )
+        prints = uow.images.fingerprints(gallery.id)
+        groups = _groups(label(prints.phashes, prints.tints, distance=distance), prints, after=query.after)
+        shown = groups[: query.size]
+        images = uow.images.many([prints.ids[row] for rows in shown for row in rows[:MAX_SHOWN]])
+    found = tuple(_group(rows, prints, images) for rows in shown)
+    return Page(items=found, next_key=str(prints.ids[shown[-1][0]]) if len(groups) > query.size else None)
+
+
+def _groups(labels: Labels, prints: Fingerprints, *, after: str | None) -> list[NDArray[np.int64]]:
+    """Rows of each group of two or more, in order of their first rows; `after` is the id of the last one seen."""
+    ordered = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[ordered], prepend=-1))
+    groups = [rows for rows in np.split(ordered, starts[1:]) if len(rows) > 1]
+    if after is None:
+        return groups
+    try:
+        seen = UUID(after)
+    except ValueError as error:
+        raise InvalidInputError("The page token is not valid; start again from the first page.") from error
+    return [rows for rows in groups if prints.ids[rows[0]] > seen]
+
+
+def _group(rows: NDArray[np.int64], prints: Fingerprints, images: dict[UUID, Image]) -> Group:
+    phashes = prints.phashes[rows].view(np.uint64)
+    apart = np.bitwise_count(phashes ^ phashes[0])
+    there = [(images.get(prints.ids[row]), int(far)) for row, far in zip(rows, apart, strict=True)]
+    shown = [(image, far) for image, far in there if image is not None]
+    first = shown[0][0].blob.sha256 if shown else ""
+    return Group(len(rows), tuple(Duplicate(image, far, image.blob.sha256 == first) for image, far in shown))
+
+
+def label(phashes: NDArray[np.int64], tints: NDArray[np.int64], *, distance: int) -> Labels:
+    """For each row [n] the first row of its group; a row alone is its own group."""
+    if len(phashes) == 0:
+        return np.zeros(0, np.int64)
+    looks = np.stack([phashes, tints], axis=1)
+    _, first, inverse = np.unique(looks, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # distinct looks by their first row, so that the smallest label is the oldest image
+    nodes = np.argsort(order)[inverse.ravel()]
+    rows = first[order]
+    found = _connected(len(rows), _neighbours(phashes[rows], tints[rows], distance))
+    return np.asarray(rows[found][nodes], np.int64)
+
+
+def _neighbours(phashes: NDArray[np.int64], tints: NDArray[np.int64], distance: int) -> NDArray[np.int64]:
+    """Pairs [m, 2] of distinct looks that are neighbours.
+
+    Hashes that differ in at most d bits agree in one of d + 1 bands at least, so only those that share a band are
+    compared (pigeonhole principle).
+    """
+    channels = np.stack([tints >> 16 & 255, tints >> 8 & 255, tints & 255])
+    unsigned = phashes.view(np.uint64)
+    edges = np.linspace(0, _BITS, distance + 2).astype(int)
+    found = [np.zeros((0, 2), np.int64)]
+    for start, stop in pairwise(edges):
+        mask = np.uint64((1 << int(stop - start)) - 1)
+        band = unsigned >> np.uint64(start) & mask
+        ordered = np.argsort(band, kind="stable")
+        runs = np.split(ordered, np.flatnonzero(np.diff(band[ordered])) + 1)
+        found += [_close(run, unsigned, channels, distance) for run in runs if len(run) > 1]
+    return np.concatenate(found)
+
+
+def _close(
+    run: NDArray[np.int64], phashes: NDArray[np.uint64], channels: NDArray[np.int64], distance: int
+) -> NDArray[np.int64]:
+    """Pairs of neighbours among the looks of one run, compared block by block."""
+    found = [np.zeros((0, 2), np.int64)]
+    step = max(1, _BLOCK // len(run))
+    for start in range(0, len(run), step):
+        some = run[start : start + step]
+        one, other = np.nonzero(np.bitwise_count(phashes[some][:, None] ^ phashes[run][None, :]) <= distance)
+        pairs = np.stack([some[one], run[other]], axis=1)
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+        tints_apart = np.abs(channels[:, pairs[:, 0]] - channels[:, pairs[:, 1]]).max(axis=0, initial=0)
+        found.append(pairs[tints_apart <= MAX_TINT])
+    return np.concatenate(found)
+
+
+def _connected(count: int, pairs: NDArray[np.int64]) -> Labels:
+    """Smallest node of each node's connected component: the smaller label wins until none changes."""
+    labels = np.arange(count)
+    while True:
+        smaller = np.minimum(labels[pairs[:, 0]], labels[pairs[:, 1]])
+        after = labels.copy()
+        np.minimum.at(after, pairs[:, 0], smaller)
+        np.minimum.at(after, pairs[:, 1], smaller)
+        after = after[after]
+        if np.array_equal(after, labels):
+            return labels
+        labels = after
