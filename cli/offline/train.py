@@ -199,16 +199,20 @@ def encoder_demo(*, out: Path, work: Path, seed: int) -> None:
 
 @train.command("reranker-demo")
 @click.option("--encoder", type=_Folder(exists=True), required=True, help="Folder of the demo encoder.")
-@click.option("--out", type=_Folder(), required=True, help="Folder for base/ and lora/; what is there is replaced.")
+@click.option("--out", type=_Folder(), required=True, help="Folder of the base model; files in it are replaced.")
 @click.option("--work", type=_Folder(), required=True, help="Where checkpoints and drawn pictures are kept.")
-def reranker_demo(*, encoder: Path, out: Path, work: Path) -> None:
-    """Train the demo judge on drawn pictures: the base model first, then its adapter."""
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+def reranker_demo(*, encoder: Path, out: Path, work: Path, seed: int) -> None:
+    """Train the demo judge's base model on drawn pictures: about 45 minutes on two CPU cores.
+
+    It reads, describes and compares; `setr train reranker` then makes a judge of it, as of any base.
+    """
     from retrieval.devices import limit_threads
-    from retrieval.train.reranker_demo import JudgeRecipe, train_reranker
+    from retrieval.train.reranker_demo import JudgeRecipe, train_judge_base
 
     try:
         limit_threads(load_settings())
-        metrics = train_reranker(JudgeRecipe(), encoder=encoder, out=out, work=work)
+        metrics = train_judge_base(JudgeRecipe(seed=seed), encoder=encoder, out=out, work=work)
     except (ServiceError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out} is written, after {metrics['training_seconds']} s of training.")

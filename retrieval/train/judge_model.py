@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
@@ -19,18 +18,19 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from retrieval.prompt import ANSWERS, INSTRUCTION
 from retrieval.train.encoder_demo import PREPROCESSING, EncoderShape
-from retrieval.train.judge_words import vocabulary
-
-CONTROL = ("<pad>", "<unk>", "<s>", "</s>", "<image>", "<answer>")
-"""Special tokens, in id order; `<answer>` ends the prompt."""
+from retrieval.train.judge_words import CONTROL, PHRASES, SAME, SEE, WANT, vocabulary
 
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}<answer>{% endif %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}"
+    "{% if loop.previtem is defined and loop.previtem['type'] == 'image' %}" + "".join(WANT) + "{% endif %}"
+    "{% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}" + "".join([*SEE, *SAME]) + "<answer>{% endif %}"
 )
+"""Besides what a chat model's template does, this one puts in tokens to think at, attribute by attribute: what is
+wanted, after the text that follows the reference; what is seen and whether it agrees, before the answer. Tokens that
+give a model room to compute are "pause tokens" (arXiv 2310.02226); here the base was taught a meaning for each."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class JudgeShape:
     """Sizes of the language model; the vision tower has the encoder's."""
 
     hidden: int = 160
-    layers: int = 4
+    layers: int = 5
     heads: int = 5
     intermediate: int = 384
 
@@ -49,19 +49,19 @@ def image_tokens(encoder: EncoderShape) -> int:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Word-level, lower-cased; both answers and the whole instruction are single tokens of their own."""
+    """Word-level, lower-cased; answers and instructions are single tokens of their own."""
     words = {word: index for index, word in enumerate((*CONTROL, *vocabulary()))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))  # noqa: S106 - not a password
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[a-z'\-]+|[^\sa-z]"), "removed", invert=True)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (*ANSWERS, INSTRUCTION)])
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in PHRASES])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token="<pad>",  # noqa: S106
         unk_token="<unk>",  # noqa: S106
         bos_token="<s>",  # noqa: S106
         eos_token="</s>",  # noqa: S106
-        additional_special_tokens=["<image>", "<answer>"],
+        additional_special_tokens=list(CONTROL[4:]),
     )
 
 
@@ -161,7 +161,6 @@ def _as_transformers(visual: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return target
 
 
-@torch.no_grad()
 def patch_features(judge: Any, pixels: Tensor) -> Tensor:
     """What the projector gets: the tower's last patch tokens, float32 [n, patches, width]."""
     states = judge.model.vision_tower(pixels, output_hidden_states=True).hidden_states

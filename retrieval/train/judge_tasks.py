@@ -1,122 +1,52 @@
-"""What the demo judge is taught: describing, comparing, and judging composed requests, as token sequences."""
+"""What the demo judge is taught: reading pictures, composing requests, and judging, as token sequences."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from retrieval.datasets.products import CATEGORIES, Product, Shot, Split, values_of
-from retrieval.datasets.texts import Change, Style, relative_text, value_phrase
+from retrieval.datasets.texts import value_phrase
 from retrieval.prompt import ANSWERS, INSTRUCTION
-from retrieval.train.judge_words import COMPARE, DESCRIBE, DIFFERENT, SAME
+from retrieval.train.judge_requests import Candidate, PictureIndex, Request, other_value
+from retrieval.train.judge_words import (
+    ANY_SCENE,
+    DESCRIBE,
+    NOT_SAME,
+    SAME,
+    SEE,
+    WANT,
+    YES_SAME,
+    filler_words,
+    notes_of,
+)
 
-_STYLES = (Style.SINGLE, Style.SINGLE, Style.DOUBLE, Style.KEEP, Style.NEGATION)
-_TRIES = 20
+_BLANKED = 0.25
+"""Share of filler words that a training text loses: shoppers' own are unknown to the tokenizer."""
 
 
 class Task(StrEnum):
-    """Kinds of examples. Only `JUDGE` asks for Yes or No about a composed request; the base model never sees it."""
+    """Kinds of examples. None asks for Yes or No about a composed request: that is the adapter's part."""
 
-    DESCRIBE = "describe"  # picture -> its attributes and scene
+    READ = "read"  # picture -> what it shows
     ASK = "ask"  # picture, value -> Yes or No
-    COMPARE = "compare"  # two pictures -> same or different, attribute by attribute
-    IMAGINE = "imagine"  # reference, text -> the attributes of what is wanted
-    CHECK = "check"  # the judge's prompt -> same as wanted or different, attribute by attribute
-    JUDGE = "judge"  # the judge's prompt -> Yes or No
-
-
-class Candidate(StrEnum):
-    """What a composed request is shown as its candidate."""
-
-    TARGET = "target"
-    REFERENCE = "reference"  # the reference product again, often the very same photo
-    ONE_OFF = "one_off"  # the wanted product but for one attribute
-    TWO_OFF = "two_off"
-    OTHER = "other"  # any product
+    DESCRIBE = "describe"  # reference, text -> the wanted product in words
+    COMPOSE = "compose"  # the judge's prompt -> what is wanted, what is shown, and whether they agree
 
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids with `image_tokens` placeholders for each picture; everything from `answer` on is to be predicted."""
+    """Token ids with `image_tokens` placeholders for each picture.
+
+    `notes` maps positions of slot tokens to the token that the slot should hold; everything from `answer` on is to be
+    predicted word by word.
+    """
 
     ids: list[int]
     pictures: list[int]
     answer: int
-
-
-@dataclass(frozen=True)
-class Request:
-    """A reference picture, what is asked about it, and the product that is wanted."""
-
-    reference: int
-    text: str
-    wanted: Product
-
-
-class PictureIndex:
-    """Training pictures by the product that they show."""
-
-    def __init__(self, shots: Sequence[Shot]) -> None:
-        self.shots = shots
-        self._by_product: dict[Product, list[int]] = defaultdict(list)
-        for number, shot in enumerate(shots):
-            self._by_product[shot.product].append(number)
-
-    def __contains__(self, product: Product) -> bool:
-        return product in self._by_product
-
-    def picture(self, product: Product, rng: np.random.Generator, *, scene: str | None = None) -> int:
-        """A picture of `product`, in front of `scene` where there is one."""
-        numbers = self._by_product[product]
-        if scene is not None:
-            numbers = [number for number in numbers if self.shots[number].scene == scene] or numbers
-        return numbers[int(rng.integers(len(numbers)))]
-
-    def neighbour(self, product: Product, rng: np.random.Generator, *, changes: int = 1) -> Product | None:
-        """A product of the index that differs in `changes` attributes, if a few tries find one."""
-        for _ in range(_TRIES):
-            found = product
-            for name in rng.permutation(list(product.attributes()))[:changes]:
-                if str(name) in found.attributes():
-                    found = found.with_attribute(str(name), _other_value(found, str(name), rng))
-            if found in self and found != product:
-                return found
-        return None
-
-    def request(self, rng: np.random.Generator) -> Request:
-        """A random composed request whose wanted product has pictures, in the words of the training split."""
-        while True:
-            reference = int(rng.integers(len(self.shots)))
-            product = self.shots[reference].product
-            style = _STYLES[int(rng.integers(len(_STYLES)))]
-            names = [str(name) for name in rng.permutation(list(product.attributes()))]
-            wanted, changes = product, []
-            for name in names[: 2 if style is Style.DOUBLE else 1]:
-                value = _other_value(product, name, rng, same_detail=True)
-                changes.append(Change(name, product.attributes()[name], value))
-                wanted = wanted.with_attribute(name, value)
-            if wanted in self and all(change.old != change.new for change in changes):
-                text = relative_text(changes, style=style, split=Split.TRAIN, rng=rng, kept=names[-1])
-                return Request(reference, text.text, wanted)
-
-    def candidate(self, request: Request, kind: Candidate, rng: np.random.Generator) -> int:
-        """A picture of the kind, half the time in front of the reference's scene."""
-        shot = self.shots[request.reference]
-        if kind is Candidate.REFERENCE and rng.random() < 0.5:  # noqa: PLR2004 - a coin
-            return request.reference
-        product: Product | None = request.wanted
-        if kind is Candidate.REFERENCE:
-            product = shot.product
-        elif kind is Candidate.ONE_OFF:
-            product = self.neighbour(request.wanted, rng)
-        elif kind is Candidate.TWO_OFF:
-            product = self.neighbour(request.wanted, rng, changes=2)
-        if product is None or kind is Candidate.OTHER:
-            product = self.shots[int(rng.integers(len(self.shots)))].product
-        return self.picture(product, rng, scene=shot.scene if rng.random() < 0.5 else None)  # noqa: PLR2004 - a coin
+    notes: dict[int, int] = field(default_factory=dict)
 
 
 class TaskWriter:
@@ -124,88 +54,90 @@ class TaskWriter:
 
     def __init__(self, tokenizer: Any, index: PictureIndex, *, image_tokens: int) -> None:
         self._encode = tokenizer.backend_tokenizer.encode
+        self._id = tokenizer.convert_tokens_to_ids
         self._index = index
-        start, image, answer, end = tokenizer.convert_tokens_to_ids(["<s>", "<image>", "<answer>", "</s>"])
-        self._start, self._answer, self._end = [start], [answer], [end]
-        self._image = [image] * image_tokens
+        self._image = [self._id("<image>")] * image_tokens
+        self._fillers = frozenset(self._id(sorted(filler_words())))
+        self._want, self._see, self._same = (self._id(list(slots)) for slots in (WANT, SEE, SAME))
 
     def example(
         self, task: Task, rng: np.random.Generator, kinds: Sequence[Candidate] = (Candidate.TARGET,)
     ) -> Example:
         """A random example of a task; composed ones show a candidate of one of `kinds`."""
-        if task is Task.DESCRIBE:
-            return self._describe(rng)
+        if task is Task.READ:
+            return self._read(rng)
         if task is Task.ASK:
             return self._ask(rng)
-        if task is Task.COMPARE:
-            return self._compare(rng)
         request = self._index.request(rng)
-        if task is Task.IMAGINE:
-            words = " ".join(_described(request.wanted))
-            return self._write([self._image, self._words(f"{request.text} {DESCRIBE}")], [request.reference], words)
+        if task is Task.DESCRIBE:
+            return self._describe(request, rng)
         candidate = self._index.candidate(request, kinds[int(rng.integers(len(kinds)))], rng)
-        shown = self._index.shots[candidate].product
-        if task is Task.CHECK:
-            answer = " ".join(_verdicts(request.wanted, shown))
-        else:
-            answer = ANSWERS[0] if shown == request.wanted else ANSWERS[1]
-        return self.judgement(request.text, request.reference, candidate, answer)
+        return self._compose(request, candidate, rng)
 
-    def judgement(self, text: str, reference: int, candidate: int, answer: str = "") -> Example:
-        """The judge's prompt for a pair of pictures, with an answer to learn."""
-        parts = [self._words(INSTRUCTION), self._image, self._words(text.strip()), self._image]
-        return self._write(parts, [reference, candidate], answer)
+    def judgement(self, text: str, reference: int, candidate: int) -> Example:
+        """The judge's prompt for a pair of pictures."""
+        return self._judgement(self._words(text.strip()), [reference, candidate], {})
 
-    def _describe(self, rng: np.random.Generator) -> Example:
+    def description(self, text: str, reference: int, answer: str = "") -> Example:
+        """The captioner's prompt for a reference, with a description to learn."""
+        return self._description(self._words(text.strip()), reference, answer)
+
+    def _read(self, rng: np.random.Generator) -> Example:
         number = int(rng.integers(len(self._index.shots)))
         shot = self._index.shots[number]
-        return self._write(
-            [self._image, self._words(DESCRIBE)], [number], " ".join([*_described(shot.product), shot.scene])
-        )
+        notes = dict(zip(SEE, notes_of(shot.product, shot.scene), strict=True))
+        return self._write([self._image], [number], notes=notes)
 
     def _ask(self, rng: np.random.Generator) -> Example:
         number = int(rng.integers(len(self._index.shots)))
         product = self._index.shots[number].product
         name = str(rng.choice(list(product.attributes())))
         truth = rng.random() < 0.5  # noqa: PLR2004 - a coin
-        value = product.attributes()[name] if truth else _other_value(product, name, rng)
-        question = f"is it {value_phrase(name, value, rng=rng)}"
-        return self._write([self._image, self._words(question)], [number], ANSWERS[0] if truth else ANSWERS[1])
+        value = product.attributes()[name] if truth else other_value(product, name, rng)
+        question = self._words(f"is it {value_phrase(name, value, rng=rng)}")
+        return self._write([self._image, question, self._want], [number], answer=ANSWERS[0] if truth else ANSWERS[1])
 
-    def _compare(self, rng: np.random.Generator) -> Example:
-        first = int(rng.integers(len(self._index.shots)))
-        shot = self._index.shots[first]
-        distance = int(rng.integers(0, 4))
-        product = self._index.neighbour(shot.product, rng, changes=distance) if distance else shot.product
-        if product is None:
-            product = self._index.shots[int(rng.integers(len(self._index.shots)))].product
-        second = self._index.picture(product, rng, scene=shot.scene if rng.random() < 0.4 else None)  # noqa: PLR2004
-        scene = SAME if self._index.shots[second].scene == shot.scene else DIFFERENT
-        answer = " ".join([*_verdicts(shot.product, product), scene])
-        return self._write([self._image, self._image, self._words(COMPARE)], [first, second], answer)
+    def _describe(self, request: Request, rng: np.random.Generator) -> Example:
+        wanted = request.wanted
+        words = (wanted.size, wanted.finish, wanted.color, wanted.pattern, wanted.category, wanted.detail)
+        return self._description(self._asked(request.text, rng), request.reference, " ".join(words))
+
+    def _compose(self, request: Request, candidate: int, rng: np.random.Generator) -> Example:
+        shot = self._index.shots[candidate]
+        wanted = notes_of(request.wanted, request.scene or "")
+        shown = notes_of(shot.product, shot.scene)
+        agree = [YES_SAME if one == other else NOT_SAME for one, other in zip(wanted, shown, strict=True)]
+        if request.scene is None:
+            wanted[-1], agree[-1] = ANY_SCENE, YES_SAME
+        notes = {**dict(zip(WANT, wanted, strict=True)), **dict(zip(SEE, shown, strict=True))}
+        notes |= dict(zip(SAME, agree, strict=True))
+        return self._judgement(self._asked(request.text, rng), [request.reference, candidate], notes)
+
+    def _judgement(self, text: list[int], pictures: list[int], notes: Mapping[str, str]) -> Example:
+        return self._write(
+            [self._words(INSTRUCTION), self._image, text, self._want, self._image], pictures, notes=notes
+        )
+
+    def _description(self, text: list[int], reference: int, answer: str) -> Example:
+        return self._write([self._image, text, self._want, self._words(DESCRIBE)], [reference], answer=answer)
 
     def _words(self, text: str) -> list[int]:
         return list(self._encode(text, add_special_tokens=False).ids)
 
-    def _write(self, parts: Sequence[list[int]], pictures: list[int], answer: str) -> Example:
-        prompt = [*self._start, *(token for part in parts for token in part), *self._answer]
-        return Example([*prompt, *self._words(answer), *self._end], pictures, len(prompt))
+    def _asked(self, text: str, rng: np.random.Generator) -> list[int]:
+        unknown = self._id("<unk>")
+        return [unknown if token in self._fillers and rng.random() < _BLANKED else token for token in self._words(text)]
 
-
-def _described(product: Product) -> list[str]:
-    return [product.size, product.finish, product.color, product.pattern, product.category, product.detail]
-
-
-def _verdicts(wanted: Product, shown: Product) -> list[str]:
-    pairs = zip(_described(wanted), _described(shown), strict=True)
-    return [SAME if one == other else DIFFERENT for one, other in pairs]
-
-
-def _other_value(product: Product, name: str, rng: np.random.Generator, *, same_detail: bool = False) -> str:
-    """Another value of an attribute; `same_detail` keeps the category unless another one has the same detail."""
-    current = product.attributes()[name]
-    options = [value for value in values_of(product, name) if value != current]
-    if name == "category" and same_detail:
-        alike = [value for value in options if CATEGORIES[value].detail == product.detail_name]
-        options = alike or [current]
-    return options[int(rng.integers(len(options)))]
+    def _write(
+        self,
+        parts: Sequence[list[int]],
+        pictures: list[int],
+        *,
+        answer: str = "",
+        notes: Mapping[str, str] | None = None,
+    ) -> Example:
+        prompt = [self._id("<s>"), *(token for part in parts for token in part)]
+        prompt += [*self._see, *self._same, self._id("<answer>")]
+        places = {prompt.index(self._id(slot)): self._id(held) for slot, held in (notes or {}).items()}
+        words = [*self._words(answer), self._id("</s>")] if answer else []
+        return Example([*prompt, *words], pictures, len(prompt), places)

@@ -41,6 +41,18 @@ def render_masks(shots: Sequence[Shot], *, size_px: int, cache: Path) -> Picture
     return _cached("masks", _small_mask, shots, size_px=size_px, cache=cache)
 
 
+def shaken(pictures: Pictures, rng: np.random.Generator, *, reach_px: int = 5) -> Pictures:
+    """Copies, half of them mirrored, each moved by up to `reach_px` in both directions; borders are stretched."""
+    around = ((reach_px, reach_px), (reach_px, reach_px), (0, 0))
+    height, width = pictures.shape[1:3]
+    moved = np.empty_like(pictures)
+    for number, picture in enumerate(pictures):
+        down, right = rng.integers(2 * reach_px + 1, size=2)
+        padded = np.pad(picture[:, :: 1 - 2 * int(rng.integers(2))], around, mode="edge")
+        moved[number] = padded[down : down + height, right : right + width]
+    return moved
+
+
 def small_photo(shot: Shot, size_px: int) -> Pictures:
     """One JPEG photo reduced to `size_px`, uint8 [size_px, size_px, 3], as the encoder would see a large one."""
     jpeg = encode_jpeg(draw(shot, size_px * _SUPERSAMPLING), quality=70 + shot.seed % 25)

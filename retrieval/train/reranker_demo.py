@@ -1,10 +1,9 @@
-"""Trains the demo judge: a tiny LLaVA that learns to describe and compare, then a LoRA adapter that says Yes or No.
+"""Trains the base of the demo judge: a tiny LLaVA that learns to read pictures, to describe, and to compare.
 
-The base model never sees a Yes/No judgement of a composed request. It is frozen for the second step, in which the
-adapter (language-model linears only, r = 16, alpha = 32) learns exactly that.
+It never sees a Yes/No judgement of a composed request: that is what the adapter learns, by the same
+`setr train reranker` that fine-tunes any other model. models/demo-reranker/README.md has both commands.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
@@ -14,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrieval.datasets.products import Split
-from retrieval.prompt import ANSWERS, PROMPT_VERSION
+from retrieval.prompt import PROMPT_VERSION
 from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
 from retrieval.train.encoder_demo import EncoderShape
 from retrieval.train.encoder_metrics import concept_directions
-from retrieval.train.judge_metrics import calibrate
 from retrieval.train.judge_model import (
     JudgeShape,
     adopt_tower,
@@ -34,25 +33,36 @@ from retrieval.train.judge_model import (
     patch_features,
     token_ids,
 )
-from retrieval.train.judge_tasks import Candidate, Example, PictureIndex, Task, TaskWriter
-from retrieval.train.pictures import Pictures, render, training_shots
+from retrieval.train.judge_requests import Candidate, PictureIndex
+from retrieval.train.judge_tasks import Example, Task, TaskWriter
+from retrieval.train.judge_words import NOT_SAME, SAME, SEE, WANT
+from retrieval.train.pictures import Pictures, render, shaken, training_shots
 from retrieval.train.tower import normalised
 
 _CHUNK = 256
-_EASY = (Candidate.TARGET, Candidate.TARGET, Candidate.OTHER, Candidate.TWO_OFF, Candidate.REFERENCE)
-_HARD = (
+_SAMPLE = 1000
+_CHECKED, _CHECKED_TOGETHER = 1000, 50
+_COMPARED = (
     Candidate.TARGET,
-    Candidate.TARGET,
-    Candidate.TARGET,
+    Candidate.ELSEWHERE,
     Candidate.REFERENCE,
     Candidate.ONE_OFF,
     Candidate.ONE_OFF,
+    Candidate.TWO_OFF,
+    Candidate.TWO_OFF,
+    Candidate.OTHER,
 )
+_WEIGHT_OF_A_DIFFERENCE = 3.0
+"""Most attributes of most pairs agree; a difference counts for as much as several agreements."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training; the tasks are drawn evenly (name one twice for more of it)."""
+    """One stretch of training; the tasks are drawn evenly (name one twice for more of it).
+
+    `tower_rate` is the learning rate of the vision tower relative to the rest; 0 leaves it as it is, and its features
+    are then read once, not at every step.
+    """
 
     name: str
     tasks: tuple[Task, ...]
@@ -61,96 +71,136 @@ class Phase:
     learning_rate: float = 1e-3
     warmup: int = 40
     checkpoint_every: int = 50
+    tower_rate: float = 0.0
 
 
 _CURRICULUM = (
-    Phase("reading", (Task.DESCRIBE, Task.DESCRIBE, Task.DESCRIBE, Task.ASK), steps=200, batch=64),
-    Phase("comparing", (Task.DESCRIBE, Task.COMPARE, Task.COMPARE, Task.IMAGINE, Task.CHECK, Task.CHECK), steps=1500),
+    Phase("reading", (Task.READ,), steps=1500, batch=128, tower_rate=0.4),
+    Phase("comparing", (*(Task.COMPOSE,) * 8, Task.DESCRIBE, Task.ASK), steps=2500),
 )
 
 
 @dataclass(frozen=True)
 class JudgeRecipe:
-    """Everything that decides the weights of base and adapter, besides the encoder that lends its eyes."""
+    """Everything that decides the weights, besides the encoder that lends its eyes."""
 
     encoder: EncoderShape = field(default_factory=EncoderShape)
     shape: JudgeShape = field(default_factory=JudgeShape)
-    pictures: int = 8_000
-    base: tuple[Phase, ...] = _CURRICULUM
-    adapter: Phase = field(default_factory=lambda: Phase("judging", (Task.JUDGE,), steps=400, learning_rate=2e-3))
+    pictures: int = 24_000
+    dev_pictures: int = 3_000
+    phases: tuple[Phase, ...] = _CURRICULUM
     seed: int = 1
 
 
-@dataclass(frozen=True)
 class _Training:
-    """What a step needs: the network (with or without adapter), picture features and a writer of examples."""
+    """What a step needs: the network, the pictures and a writer of examples."""
 
-    network: Any
-    features: Tensor
-    writer: TaskWriter
-    padding: int
-    image: int
-    answers: tuple[int, int]
+    def __init__(self, network: Any, tokenizer: Any, pictures: Pictures, writer: TaskWriter) -> None:
+        self.network = network
+        self.pictures = pictures
+        self.writer = writer
+        self.padding = tokenizer.pad_token_id
+        self.image = network.config.image_token_index
+        self.slots = {token_ids(tokenizer, slot)[0]: slot for slot in (*WANT, *SEE, *SAME)}
+        self.weights = torch.ones(len(tokenizer))
+        self.weights[token_ids(tokenizer, NOT_SAME)] = _WEIGHT_OF_A_DIFFERENCE
+        self._features: Tensor | None = None
+
+    def look(self, numbers: NDArray[np.int64], rng: np.random.Generator, *, live: bool) -> Tensor:
+        """Patch features of pictures [n, patches, width]: shifted and mirrored ones where the tower learns."""
+        if live:
+            self._features = None
+            return patch_features(self.network, normalised(shaken(self.pictures[numbers], rng)))
+        if self._features is None:
+            self._features = read_pictures(self.network, self.pictures)
+        return self._features[torch.from_numpy(numbers), torch.from_numpy(rng.integers(2, size=len(numbers)))]
 
 
-def train_reranker(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Path) -> dict[str, Any]:
-    """Train (or go on from the checkpoints in `work`), calibrate, write `out/base` and `out/lora`; returns metrics."""
-    seconds = train_base_and_adapter(recipe, encoder=encoder, out=out, work=work)
-    metrics = {"recipe": asdict(recipe), "training_seconds": round(seconds), "prompt_version": PROMPT_VERSION}
-    metrics |= calibrate(out, encoder=encoder, cache=work / "cache")
+def train_judge_base(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Path) -> dict[str, Any]:
+    """Train (or go on from the checkpoints in `work`), write the model folder `out`, return its metrics.
+
+    `encoder` is the folder of the demo encoder. Batches depend on the seed and the step alone.
+    """
+    torch.manual_seed(recipe.seed)
+    tokenizer = build_tokenizer()
+    judge = build_judge(tokenizer, recipe.encoder, recipe.shape)
+    adopt_tower(judge, encoder)
+    training = _Training(judge, tokenizer, *_material(recipe, tokenizer, Split.TRAIN, work=work))
+    _start_projector(judge, read_pictures(judge, training.pictures[:_SAMPLE])[:, 0], concept_directions(encoder))
+    seconds = sum(_train(training, phase, recipe.seed, work / f"judge-{phase.name}.pt") for phase in recipe.phases)
+    judge.to(torch.bfloat16).save_pretrained(out)
+    build_processor(tokenizer, recipe.encoder).save_pretrained(out)
+    dev = _Training(judge.float(), tokenizer, *_material(recipe, tokenizer, Split.DEV, work=work))
+    metrics = {
+        "recipe": asdict(recipe),
+        "training_seconds": round(seconds),
+        "prompt_version": PROMPT_VERSION,
+        "right_notes_on_dev": note_accuracy(dev, np.random.default_rng(recipe.seed)),
+    }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
-def train_base_and_adapter(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Path) -> float:
-    """Both steps of the training, up to the weights on disk; returns the seconds they took."""
-    torch.manual_seed(recipe.seed)
-    tokenizer = build_tokenizer()
-    processor = build_processor(tokenizer, recipe.encoder)
-    judge = build_judge(tokenizer, recipe.encoder, recipe.shape)
-    adopt_tower(judge, encoder)
-    shots = training_shots(Split.TRAIN, count=recipe.pictures, seed=recipe.seed)
-    features = read_pictures(judge, render(shots, size_px=recipe.encoder.image_px, cache=work / "cache"))
-    _start_projector(judge, features, concept_directions(encoder))
-    writer = TaskWriter(tokenizer, PictureIndex(shots), image_tokens=image_tokens(recipe.encoder))
-    yes, no = token_ids(tokenizer, *ANSWERS)
-    training = _Training(judge, features, writer, tokenizer.pad_token_id, judge.config.image_token_id, (yes, no))
-    seconds = sum(_train(training, phase, recipe.seed, work / f"judge-{phase.name}.pt") for phase in recipe.base)
-    judge.to(torch.bfloat16).save_pretrained(out / "base")
-    processor.save_pretrained(out / "base")
-    judge.float()
-    adapted = get_peft_model(judge, _lora())
-    seconds += _train(training, recipe.adapter, recipe.seed + 1, work / f"judge-{recipe.adapter.name}.pt")
-    adapted.save_pretrained(str(out / "lora"))
-    (out / "lora" / "README.md").unlink(missing_ok=True)  # PEFT's empty template; the folder above has the card
-    return seconds
+@torch.no_grad()
+def note_accuracy(
+    training: _Training, rng: np.random.Generator, *, batches: int = 20, batch: int = 50
+) -> dict[str, Any]:
+    """Share of slots that hold the right note, for random requests and candidates: by group of slots, by slot."""
+    hits: dict[str, list[bool]] = {}
+    for _ in range(batches):
+        examples = [training.writer.example(Task.COMPOSE, rng, _COMPARED) for _ in range(batch)]
+        collated = collate(examples, padding=training.padding)
+        notes, _ = _logits(training, collated, training.look(collated.pictures, rng, live=False).float())
+        asked = collated.notes >= 0
+        right = notes.argmax(dim=1) == collated.notes[asked]
+        for token, hit in zip(collated.ids[asked].tolist(), right.tolist(), strict=True):
+            hits.setdefault(training.slots[token], []).append(hit)
+    return {slot.strip("<>"): round(float(np.mean(found)), 4) for slot, found in hits.items()}
 
 
+def _material(recipe: JudgeRecipe, tokenizer: Any, split: Split, *, work: Path) -> tuple[Pictures, TaskWriter]:
+    count = recipe.pictures if split is Split.TRAIN else recipe.dev_pictures
+    shots = training_shots(split, count=count, seed=recipe.seed)
+    pictures = render(shots, size_px=recipe.encoder.image_px, cache=work / "cache")
+    return pictures, TaskWriter(tokenizer, PictureIndex(shots), image_tokens=image_tokens(recipe.encoder))
+
+
+@torch.no_grad()
 def read_pictures(judge: Any, pictures: Pictures) -> Tensor:
-    """Patch features of all pictures, bfloat16 [n, patches, width]: the frozen tower runs once, not at every step."""
+    """Patch features of all pictures and of their mirror images, bfloat16 [n, 2, patches, width]."""
     judge.eval()
-    chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
-    return torch.cat([patch_features(judge, normalised(chunk)).bfloat16() for chunk in chunks])
+    found = []
+    for start in range(0, len(pictures), _CHUNK):
+        chunk = pictures[start : start + _CHUNK]
+        both = [patch_features(judge, normalised(view)).bfloat16() for view in (chunk, chunk[:, :, ::-1])]
+        found.append(torch.stack(both, dim=1))
+    return torch.cat(found)
 
 
-def collate(examples: Sequence[Example], *, padding: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Examples as one batch: (ids, predicts, picture numbers).
+@dataclass(frozen=True)
+class Batch:
+    """Examples side by side: ids int64 [n, length], padded on the right, and the numbers of their pictures in order.
 
-    ids int64 [n, length], padded on the right; predicts bool of the same shape, true where the *next* token is to be
-    predicted; the numbers of all pictures in the order of their placeholders.
+    `notes` and `words` are int64 [n, length]: the token to be noted at, or predicted after, each place; -1 for none.
     """
+
+    ids: Tensor
+    notes: Tensor
+    words: Tensor
+    pictures: NDArray[np.int64]
+
+
+def collate(examples: Sequence[Example], *, padding: int) -> Batch:
+    """Examples as one batch."""
     length = max(len(example.ids) for example in examples)
     ids = torch.full((len(examples), length), padding)
-    predicts = torch.zeros((len(examples), length), dtype=torch.bool)
+    notes, words = torch.full_like(ids, -1), torch.full_like(ids, -1)
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        predicts[row, example.answer - 1 : len(example.ids) - 1] = True
-    return ids, predicts, torch.tensor([number for example in examples for number in example.pictures])
-
-
-def _lora() -> LoraConfig:
-    linears = r".*language_model\.layers\.\d+\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-    return LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=linears, task_type="CAUSAL_LM")
+        words[row, example.answer - 1 : len(example.ids) - 1] = ids[row, example.answer : len(example.ids)]
+        for place, held in example.notes.items():
+            notes[row, place] = held
+    return Batch(ids, notes, words, np.array([number for example in examples for number in example.pictures]))
 
 
 def _start_projector(judge: Any, features: Tensor, directions: Tensor) -> None:
@@ -160,7 +210,7 @@ def _start_projector(judge: Any, features: Tensor, directions: Tensor) -> None:
     ones; the tower's raw features differ in scale by orders of magnitude.
     """
     first, second = judge.model.multi_modal_projector.linear_1, judge.model.multi_modal_projector.linear_2
-    sample = features[:1000].float().flatten(0, 1)
+    sample = features.float().flatten(0, 1)
     with torch.no_grad():
         nn.init.normal_(first.weight)
         first.weight[: len(directions)] = directions[: first.out_features] * sample.std(dim=0)
@@ -175,25 +225,23 @@ def _start_projector(judge: Any, features: Tensor, directions: Tensor) -> None:
 def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> float:
     torch.manual_seed(seed)  # dropout and whatever is initialised anew
     network = training.network
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, weight_decay=0.01, betas=(0.9, 0.98))
+    network.model.vision_tower.requires_grad_(requires_grad=phase.tower_rate > 0)
     learnt = nn.ModuleDict({"projector": network.model.multi_modal_projector, "words": network.model.language_model})
     learnt["head"] = network.lm_head
+    if phase.tower_rate:
+        learnt["tower"] = network.model.vision_tower
+    optimizer = _optimizer(network, phase)
     step, seconds = load_checkpoint(checkpoint, learnt, optimizer)
     network.train()
     with TrainingProgress(phase.name, phase.steps, step) as progress:
         while step < phase.steps:
             started = time.monotonic()
-            rng = np.random.default_rng([seed, step])
             for group in optimizer.param_groups:
-                group["lr"] = trapezoid(step, steps=phase.steps, warmup=phase.warmup) * phase.learning_rate
-            task = phase.tasks[int(rng.integers(len(phase.tasks)))]
-            kinds = _EASY if step < phase.steps // 2 else _HARD
-            examples = [training.writer.example(task, rng, kinds) for _ in range(phase.batch)]
-            loss = _loss(training, examples, yes_or_no=task is Task.JUDGE)
+                group["lr"] = trapezoid(step, steps=phase.steps, warmup=phase.warmup) * group["peak"]
+            task, loss = _step(training, phase, np.random.default_rng([seed, step]))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
             optimizer.step()
             step, seconds = step + 1, seconds + time.monotonic() - started
             progress.report(step, **{task.value: loss.item()})
@@ -203,37 +251,42 @@ def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> fl
     return seconds
 
 
-def _loss(training: _Training, examples: Sequence[Example], *, yes_or_no: bool) -> Tensor:
-    """Cross-entropy of the answers; for judgements of the two answers alone, at the first token."""
-    ids, predicts, numbers = collate(examples, padding=training.padding)
+def _optimizer(network: Any, phase: Phase) -> torch.optim.Optimizer:
+    tower = [p for p in network.model.vision_tower.parameters() if p.requires_grad]
+    known = {id(p) for p in tower}
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
+    rates = ((rest, phase.learning_rate), (tower, phase.learning_rate * phase.tower_rate))
+    groups = [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in rates if parameters]
+    return torch.optim.AdamW(groups, weight_decay=0.01, betas=(0.9, 0.98))
+
+
+def _step(training: _Training, phase: Phase, rng: np.random.Generator) -> tuple[Task, Tensor]:
+    task = phase.tasks[int(rng.integers(len(phase.tasks)))]
+    examples = [training.writer.example(task, rng, _COMPARED) for _ in range(phase.batch)]
+    batch = collate(examples, padding=training.padding)
+    # Short sequences: plain attention is faster here than the backward pass of the flash kernels.
+    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+        features = training.look(batch.pictures, rng, live=phase.tower_rate > 0)
+        notes, words = _logits(training, batch, features)
+    losses = [torch.zeros(())]
+    if len(notes):
+        losses.append(functional.cross_entropy(notes, batch.notes[batch.notes >= 0], training.weights))
+    if len(words):
+        losses.append(functional.cross_entropy(words, batch.words[batch.words >= 0]))
+    return task, torch.stack(losses).sum()
+
+
+def _logits(training: _Training, batch: Batch, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits float32 [places, vocabulary] of notes and of words.
+
+    Notes are read one layer before the last (deep supervision, arXiv 1409.5185), which leaves the last one to combine
+    them.
+    """
     network = training.network
-    with torch.autocast("cpu", torch.bfloat16):
-        pictures = network.model.multi_modal_projector(training.features[numbers])
-        embedded = network.get_input_embeddings()(ids).to(pictures.dtype)
-        places = (ids == training.image)[..., None]
-        embedded = embedded.masked_scatter(places, pictures.flatten(0, 1))
-        states = network.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-        logits = network.lm_head(states[predicts]).float()
-    targets = ids[:, 1:][predicts[:, :-1]]
-    if not yes_or_no:
-        return functional.cross_entropy(logits, targets)
-    judged = torch.isin(targets, torch.tensor(training.answers))
-    margin = logits[judged, training.answers[0]] - logits[judged, training.answers[1]]
-    return functional.binary_cross_entropy_with_logits(margin, (targets[judged] == training.answers[0]).float())
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the training."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--encoder", type=Path, required=True, help="folder of the demo encoder")
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets base/ and lora/")
-    parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and drawn pictures")
-    parser.add_argument("--threads", type=int, default=None, help="torch threads")
-    options = parser.parse_args(arguments)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    train_reranker(JudgeRecipe(), encoder=options.encoder, out=options.out, work=options.work)
-
-
-if __name__ == "__main__":
-    main()
+    pictures = network.model.multi_modal_projector(features)
+    embedded = network.get_input_embeddings()(batch.ids).to(pictures.dtype)
+    embedded = embedded.masked_scatter((batch.ids == training.image)[..., None], pictures.flatten(0, 1))
+    body = network.model.language_model
+    output = body(inputs_embeds=embedded, use_cache=False, output_hidden_states=True)
+    inner = body.norm(output.hidden_states[-2][batch.notes >= 0])
+    return network.lm_head(inner).float(), network.lm_head(output.last_hidden_state[batch.words >= 0]).float()

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from retrieval.datasets.products import COLORS, Product, Shot, Split
+from core.settings import Settings
+from retrieval.caption import build_captioner
+from retrieval.datasets.products import COLORS, Product, Shot
+from retrieval.rerank import build_judge
 from retrieval.train.encoder_metrics import LoadedEncoder
-from retrieval.train.judge_metrics import load_judge, margins
-from retrieval.train.judge_tasks import PictureIndex
-from retrieval.train.pictures import small_photo, training_shots
+from retrieval.train.pictures import small_photo
 
 MODELS = Path(__file__).parents[4] / "models"
 SIDE = 60
@@ -36,15 +38,31 @@ def test_the_encoder_tells_colours_by_their_names() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT reads transformers' old name
-def test_it_is_the_adapter_that_judges() -> None:
-    shots = training_shots(Split.TEST, count=4, seed=1)
-    pictures = np.stack([small_photo(shot, SIDE) for shot in shots])
-    pairs = [("make it red", 0, place) for place in range(1, 4)]
+def test_the_adapter_tells_what_was_asked_for_and_the_base_does_not() -> None:
+    reference, target = Product("dress", "blue", "plain", "long sleeves", "large", "matte"), {"color": "red"}
+    wrong = [{}, {"color": "green"}, {"color": "red", "pattern": "dotted"}, {"color": "red", "sleeve": "sleeveless"}]
+    shown = [_photo(reference, changes, seed) for seed, changes in enumerate([target, *wrong])]
+    adapted = Settings(models_dir=MODELS, reranker="demo")
+    alone = adapted.model_copy(update={"reranker": f"hf:{MODELS / 'demo-reranker' / 'base'}"})
 
-    with_adapter, base_alone = (
-        margins(*load_judge(MODELS / "demo-reranker", adapter=adapter), PictureIndex(shots), pictures, pairs)
-        for adapter in (True, False)
-    )
+    scores = build_judge(adapted).score(_photo(reference, {}, 99), "make it red", shown)
+    without = build_judge(alone).score(_photo(reference, {}, 99), "make it red", shown)
 
-    assert np.isfinite(with_adapter).all()
-    assert np.abs(with_adapter - base_alone).min() > 0.01
+    assert scores[0] > max(scores[1:])
+    assert scores[0] - max(scores[1:]) > without[0] - max(without[1:])
+
+
+def test_the_captioner_describes_what_is_wanted() -> None:
+    captioner = build_captioner(Settings(models_dir=MODELS, captioner="demo"))
+    reference = _photo(Product("dress", "blue", "plain", "long sleeves", "large", "matte"), {}, 99)
+
+    said = captioner.caption(reference, "make it red")
+
+    assert {"red", "dress"} <= set(said.split())
+    assert "blue" not in said
+
+
+def _photo(product: Product, changes: dict[str, str], seed: int) -> Image.Image:
+    for name, value in changes.items():
+        product = product.with_attribute(name, value)
+    return Image.fromarray(small_photo(Shot(product, "city", seed), SIDE))

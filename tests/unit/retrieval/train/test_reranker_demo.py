@@ -6,10 +6,11 @@ import torch
 from open_clip.model import CLIP
 from PIL import Image
 
+from retrieval.caption import caption_messages
 from retrieval.datasets.products import Split
+from retrieval.datasets.wording import SCENE_WORDS
 from retrieval.prompt import ANSWERS, INSTRUCTION, judge_messages
 from retrieval.train.encoder_demo import EncoderShape, write_model
-from retrieval.train.judge_metrics import Judged, fit_sigmoid, fit_weight
 from retrieval.train.judge_model import (
     JudgeShape,
     adopt_tower,
@@ -18,13 +19,16 @@ from retrieval.train.judge_model import (
     build_tokenizer,
     image_tokens,
     patch_features,
+    token_ids,
 )
-from retrieval.train.judge_tasks import Candidate, PictureIndex, Task, TaskWriter
+from retrieval.train.judge_requests import Candidate, PictureIndex
+from retrieval.train.judge_tasks import Task, TaskWriter
+from retrieval.train.judge_words import CONTROL, NOT_SAME, SAME, SEE, WANT, YES_SAME
 from retrieval.train.pictures import training_shots
-from retrieval.train.reranker_demo import JudgeRecipe, Phase, collate, train_base_and_adapter
+from retrieval.train.reranker_demo import JudgeRecipe, Phase, collate, train_judge_base
 
 ENCODER = EncoderShape(20, 10, embed_dim=16, vision_width=64, vision_layers=1, text_width=48, text_layers=1)
-SHAPE = JudgeShape(hidden=32, layers=1, heads=1, intermediate=32)
+SHAPE = JudgeShape(hidden=32, layers=2, heads=1, intermediate=32)
 SHOTS = training_shots(Split.TRAIN, count=400, seed=2)
 
 
@@ -58,9 +62,25 @@ def test_training_writes_the_prompt_that_serving_writes(text: str) -> None:
     picture = Image.new("RGB", (30, 30))
     served = processor(text=[prompt], images=[[picture, picture]], add_special_tokens=False)["input_ids"][0]
 
-    example = _writer().judgement(text, 0, 1, "Yes")
+    example = _writer().judgement(text, 0, 1)
 
     assert example.ids[: example.answer] == list(served)
+
+
+def test_training_writes_the_captioners_prompt_too() -> None:
+    processor = build_processor(build_tokenizer(), ENCODER)
+    prompt = processor.apply_chat_template(caption_messages("in red"), add_generation_prompt=True)
+    served = processor(text=[prompt], images=[[Image.new("RGB", (30, 30))]], add_special_tokens=False)["input_ids"][0]
+
+    example = _writer().description("in red", 0, "red dress")
+
+    assert example.ids[: example.answer] == list(served)
+
+
+def test_no_text_can_write_control_tokens() -> None:
+    tokenizer = build_tokenizer()
+
+    assert set(CONTROL[4:]) <= set(tokenizer.all_special_tokens)
 
 
 def test_the_judge_sees_what_the_encoder_sees(encoder: Path) -> None:
@@ -79,60 +99,77 @@ def test_the_judge_sees_what_the_encoder_sees(encoder: Path) -> None:
 @pytest.mark.parametrize("kind", list(Candidate))
 def test_candidates_are_what_their_kind_says(kind: Candidate) -> None:
     index, rng = PictureIndex(SHOTS), np.random.default_rng(1)
-    for _ in range(20):
+    for _ in range(40):
         request = index.request(rng)
         shown = SHOTS[index.candidate(request, kind, rng)].product
-        if kind is Candidate.TARGET:
+        if kind in {Candidate.TARGET, Candidate.ELSEWHERE}:
             assert shown == request.wanted
+        elif kind is Candidate.REFERENCE:
+            assert shown == SHOTS[request.reference].product
         elif kind is not Candidate.OTHER:
             assert shown != request.wanted
 
 
-def test_only_answers_are_predicted() -> None:
+def test_a_request_about_the_scene_says_which_one() -> None:
+    index, rng = PictureIndex(SHOTS), np.random.default_rng(1)
+    about = [request for request in (index.request(rng) for _ in range(100)) if request.scene is not None]
+
+    assert about
+    for request in about:
+        shot = SHOTS[request.reference]
+        said = {scene for scene, words in SCENE_WORDS.items() if any(word in request.text for word in words)}
+        if request.scene == shot.scene:
+            assert "scene" in request.text
+            assert request.wanted != shot.product
+        else:
+            assert request.scene in said
+
+
+def test_notes_say_whether_what_is_wanted_is_shown() -> None:
+    writer, rng = _writer(), np.random.default_rng(3)
+    tokenizer = build_tokenizer()
+    right, wrong = token_ids(tokenizer, YES_SAME, NOT_SAME)
+    agree = set(token_ids(tokenizer, *SAME))
+
+    for kind, expected in ((Candidate.TARGET, 0), (Candidate.ONE_OFF, 1)):
+        for _ in range(20):
+            example = writer.example(Task.COMPOSE, rng, [kind])
+            held = [token for place, token in example.notes.items() if example.ids[place] in agree]
+            assert len(held) == len(SAME)
+            assert set(held) <= {right, wrong}
+            if kind is Candidate.TARGET:
+                assert held[:-1].count(wrong) == expected  # its scene may be missing from so few pictures
+            else:
+                assert held.count(wrong) >= expected
+
+
+def test_only_answers_and_notes_are_predicted() -> None:
     rng = np.random.default_rng(0)
     examples = [_writer().example(task, rng) for task in Task]
-    ids, predicts, pictures = collate(examples, padding=0)
+    batch = collate(examples, padding=0)
 
-    assert len(pictures) == sum(len(example.pictures) for example in examples)
+    assert len(batch.pictures) == sum(len(example.pictures) for example in examples)
     for row, example in enumerate(examples):
-        assert predicts[row].sum() == len(example.ids) - example.answer
-        assert ids[row, len(example.ids) :].sum() == 0
+        assert (batch.words[row] >= 0).sum() == len(example.ids) - example.answer
+        assert (batch.notes[row] >= 0).sum() == len(example.notes)
+        assert batch.ids[row, len(example.ids) :].sum() == 0
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT reads transformers' old name
-def test_a_tiny_judge_trains_and_resumes(encoder: Path, tmp_path: Path) -> None:
+def test_a_tiny_base_trains_and_resumes(encoder: Path, tmp_path: Path) -> None:
     recipe = JudgeRecipe(
         ENCODER,
         SHAPE,
         pictures=40,
-        base=(Phase("reading", (Task.DESCRIBE, Task.CHECK), steps=2, batch=2, warmup=1, checkpoint_every=1),),
-        adapter=Phase("judging", (Task.JUDGE,), steps=2, batch=2, warmup=1, checkpoint_every=1),
+        dev_pictures=200,
+        phases=(
+            Phase("reading", (Task.READ,), steps=2, batch=2, warmup=1, checkpoint_every=1, tower_rate=0.5),
+            Phase("comparing", (Task.DESCRIBE, Task.COMPOSE), steps=2, batch=2, warmup=1, checkpoint_every=1),
+        ),
     )
 
     for out in ("first", "again"):
-        train_base_and_adapter(recipe, encoder=encoder, out=tmp_path / out, work=tmp_path / "work")
+        metrics = train_judge_base(recipe, encoder=encoder, out=tmp_path / out, work=tmp_path / "work")
+        assert len(metrics["right_notes_on_dev"]) == len((*WANT, *SEE, *SAME))
 
-    for file in ("base/model.safetensors", "lora/adapter_model.safetensors"):
-        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "again" / file).read_bytes()
-
-
-def test_the_sigmoid_is_fitted_to_what_was_right() -> None:
-    rng = np.random.default_rng(0)
-    margins = rng.normal(size=(200, 20)).astype(np.float32) * 3
-    right = rng.random((200, 20)) < 1 / (1 + np.exp(-(margins / 2 - 1)))
-
-    temperature, bias = fit_sigmoid(margins, right)
-
-    assert temperature == pytest.approx(2.0, rel=0.15)
-    assert bias == pytest.approx(-1.0, abs=0.15)
-
-
-def test_only_a_judge_that_helps_gets_a_say() -> None:
-    rng = np.random.default_rng(0)
-    coarse = rng.random((200, 20)).astype(np.float32)
-    right = np.arange(20)[None, :] == rng.integers(20, size=(200, 1))
-    good = np.where(right, 5.0, -5.0).astype(np.float32)
-    noise = rng.normal(size=(200, 20)).astype(np.float32)
-
-    assert fit_weight(Judged(coarse, good, right), 1.0, 0.0) > 0.4
-    assert fit_weight(Judged(coarse + right, noise, right), 1.0, 0.0) == 0.0
+    weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("first", "again")]
+    assert weights[0] == weights[1]
