@@ -1,6 +1,6 @@
 """An evaluation as numbers: metrics with intervals, slices, and everything that they depend on. Percent throughout."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -67,6 +67,11 @@ def difference(ours: Rows, theirs: Rows) -> dict[str, Measured]:
     }
 
 
+def plain(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """As JSON takes it."""
+    return {name: {"percent": each.percent, "ci95": list(each.ci95)} for name, each in measured.items()}
+
+
 def errors_removed(after: Rows, before: Rows) -> float | None:
     """Share in percent of stage 1's R@1 errors that stage 2 removes, net of those it makes; None without any."""
     if "R@1" not in before or mean(before["R@1"]) == 1.0:
@@ -89,16 +94,16 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     content = _setting(evaluation)
     if has_targets(evaluation):
         rows = metric_rows(evaluation)
-        content["metrics"] = _plain(summary(rows))
+        content["metrics"] = plain(summary(rows))
         if evaluation.models.judge is not None:
             before = metric_rows(evaluation, coarse)
-            content["stage1_metrics"] = _plain(summary(before))
-            content["stage2_gain"] = _plain(difference(rows, before))
+            content["stage1_metrics"] = plain(summary(before))
+            content["stage2_gain"] = plain(difference(rows, before))
             content["stage2_errors_removed"] = errors_removed(rows, before)
         if len(evaluation.datasets) > 1:
             content["parts"] = _parts(evaluation, rows)
         content["slices"] = {label: _slice(evaluation, label) for label in labels(evaluation)}
-    content["explanations"] = _explanations(evaluation)
+    content["explanations"] = explanations(evaluation)
     content["answers"] = [_answer(answer) for part in evaluation.answers for answer in part]
     return content
 
@@ -135,17 +140,18 @@ def _judge(evaluation: Evaluation) -> dict[str, Any] | None:
 
 def _parts(evaluation: Evaluation, rows: Rows) -> dict[str, dict[str, Any]]:
     return {
-        dataset.part: _plain(summary({name: [parts[number]] for name, parts in rows.items()}))
+        dataset.part: plain(summary({name: [parts[number]] for name, parts in rows.items()}))
         for number, dataset in enumerate(evaluation.datasets)
     }
 
 
 def _slice(evaluation: Evaluation, label: str) -> dict[str, Any]:
     rows = metric_rows(evaluation, label=label)
-    return {"queries": sum(map(len, next(iter(rows.values())))), "metrics": _plain(summary(rows))}
+    return {"queries": sum(map(len, next(iter(rows.values())))), "metrics": plain(summary(rows))}
 
 
-def _explanations(evaluation: Evaluation) -> dict[str, float]:
+def explanations(evaluation: Evaluation) -> dict[str, float]:
+    """Shares of `explanation_shares` in percent; none where the data set does not tell scenes."""
     if not evaluation.datasets[0].scenes:
         return {}
     shares = explanation_shares(evaluation.datasets[0], evaluation.answers[0])
@@ -166,10 +172,6 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 def _rank(targets: Sequence[str], ranking: Sequence[str]) -> int | None:
     return ranking.index(targets[0]) + 1 if targets and targets[0] in ranking else None
-
-
-def _plain(measured: dict[str, Measured]) -> dict[str, Any]:
-    return {name: {"percent": each.percent, "ci95": list(each.ci95)} for name, each in measured.items()}
 
 
 def _percent(share: float) -> float:

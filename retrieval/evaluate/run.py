@@ -2,28 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from uuid import UUID
 
 import numpy as np
-from PIL.Image import Image as Picture
 
 from core.errors import InvalidInputError, ModelLoadError
-from core.models import Candidate, Explanation, Vector, Vectors
-from core.pictures import decode
+from core.models import Candidate, Explanation, Vector
 from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, Judge
-from core.reranking import PICTURE_SIDE_PX, final_order
-from core.space import Space
+from core.reranking import final_order
 from retrieval.datasets.composed import CirDataset, CirQuery
 from retrieval.evaluate.embeddings import Progress, VectorCache, gallery_vectors, silent
+from retrieval.evaluate.gallery import Gallery
 from retrieval.evaluate.protocols import DEPTH, PROTOCOLS, CirProtocol, Places, Ranked, best_first, of_members
-from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
-from retrieval.strategies.linear import unit
+from retrieval.evaluate.space import AttributeUse
 
 _CAPTION = "caption"
-_PICTURES_KEPT = 128
-"""Decoded pictures that wait for the next query, which often has them on its list too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +84,69 @@ def evaluate(
     cache: VectorCache | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Answer every query of a split, given as its parts, scoring whole galleries exactly.
+    """Answer every query of a split, given as its parts, scoring whole galleries exactly; for once (`Evaluator`)."""
+    evaluator = Evaluator(datasets, models.encoder, models.composer, cache=cache)
+    return evaluator.run(options, judge=models.judge, captioner=models.captioner, progress=progress)
 
-    InvalidInputError for an unknown strategy and for pictures that cannot be read; ModelLoadError when the strategy
-    needs a captioner and there is none.
+
+class Evaluator:
+    """A split, given as its parts, for any number of ways to answer its queries.
+
+    Vectors, texts, concepts and decoded pictures are shared by all of them.
     """
+
+    def __init__(
+        self,
+        datasets: Sequence[CirDataset],
+        encoder: Encoder,
+        composer: Composer,
+        *,
+        cache: VectorCache | None = None,
+    ) -> None:
+        self._datasets = tuple(datasets)
+        self._encoder = encoder
+        self._composer = composer
+        self._cache = cache or VectorCache()
+        self._protocol = PROTOCOLS[datasets[0].name]
+        self._galleries: list[Gallery] = []
+
+    def run(
+        self,
+        options: EvalOptions,
+        *,
+        judge: Judge | None = None,
+        captioner: Captioner | None = None,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Answer every query, scoring whole galleries exactly.
+
+        InvalidInputError for an unknown strategy and for pictures that cannot be read; ModelLoadError when the strategy
+        needs a captioner and there is none.
+        """
+        models = Models(self._encoder, self._composer, judge, captioner)
+        _check(options, models)
+        protocol = self._protocol
+        drops = protocol.drops_reference if options.drop_reference is None else options.drop_reference
+        answers = []
+        for dataset, gallery in zip(self._datasets, self._embedded(progress), strict=True):
+            part = _Part(gallery, models, options, drops_reference=drops)
+            answers.append(part.answer(spread(dataset.queries, options.limit), progress))
+        return Evaluation(protocol, self._datasets, tuple(answers), models, options, drops, self._cache.compute)
+
+    def _embedded(self, progress: Progress) -> list[Gallery]:
+        """The galleries, embedded when they are first needed."""
+        for dataset in self._datasets[len(self._galleries) :]:
+            vectors = gallery_vectors(dataset, self._encoder, self._cache, progress=progress)
+            self._galleries.append(Gallery(dataset, vectors, encoder=self._encoder, composer=self._composer))
+        return self._galleries
+
+
+def _check(options: EvalOptions, models: Models) -> None:
     if options.strategy == _CAPTION and models.captioner is None:
         raise ModelLoadError("The strategy `caption` needs a captioner: set SETR_CAPTIONER to the spec of a model.")
     if options.strategy not in models.composer.names():
         known = ", ".join(models.composer.names())
         raise InvalidInputError(f"There is no strategy {options.strategy!r}: use one of {known}.")
-    cache = cache or VectorCache()
-    protocol = PROTOCOLS[datasets[0].name]
-    drops = protocol.drops_reference if options.drop_reference is None else options.drop_reference
-    answers = []
-    for dataset in datasets:
-        queries = spread(dataset.queries, options.limit)
-        vectors = gallery_vectors(dataset, models.encoder, cache, progress=progress)
-        part = _Part(dataset, vectors, models, options, drops_reference=drops)
-        answers.append(part.answer(queries, progress))
-    return Evaluation(protocol, tuple(datasets), tuple(answers), models, options, drops, cache.compute)
 
 
 def spread(queries: Sequence[CirQuery], limit: int | None) -> tuple[CirQuery, ...]:
@@ -131,25 +167,18 @@ class _Coarse:
 
 
 class _Part:
-    """One gallery and what is needed to answer queries about it."""
+    """One gallery, and how queries about it are answered."""
 
-    def __init__(
-        self, dataset: CirDataset, vectors: Vectors, models: Models, options: EvalOptions, *, drops_reference: bool
-    ) -> None:
-        self._names = tuple(dataset.images)
-        self._places = {name: place for place, name in enumerate(self._names)}
-        self._images = dataset.images
-        self._vectors = vectors
+    def __init__(self, gallery: Gallery, models: Models, options: EvalOptions, *, drops_reference: bool) -> None:
+        self._gallery = gallery
         self._models = models
         self._options = options
         self._drops_reference = drops_reference
-        attributes = use_attributes(dataset.attributes, options.attributes)
-        self._space: Space = build_space(vectors, attributes, encoder=models.encoder, composer=models.composer)
-        self._picture = lru_cache(maxsize=_PICTURES_KEPT)(_read_picture)
+        self._space = gallery.space(options.attributes)
 
     def answer(self, queries: Sequence[CirQuery], progress: Progress) -> tuple[Answer, ...]:
         """Answers in the order of the queries."""
-        texts = _encode_texts(queries, self._models.encoder)
+        texts = self._gallery.texts(queries)
         label = "searching" if self._models.judge is None else "judging"
         answers = []
         with progress(label, len(queries)) as update:
@@ -162,17 +191,17 @@ class _Part:
         coarse = self._search(query, text)
         judge = self._models.judge
         final = None if judge is None or not query.texts else self._rerank(query, coarse, judge)
-        ordered = [self._names[place] for place in coarse.order]
+        ordered = [self._gallery.names[place] for place in coarse.order]
         ranked = Ranked(tuple(ordered[:DEPTH]), of_members(ordered, query.members))
         return Answer(query, ranked, final, coarse.composition.explanation, coarse.description)
 
     def _search(self, query: CirQuery, text: Vector | None) -> _Coarse:
-        place = self._places[query.reference]
+        place = self._gallery.places[query.reference]
         description = self._describe(query)
         composition = self._models.composer.compose(
             "image" if text is None else self._options.strategy,
             CompositionInput(
-                reference=self._vectors[place],
+                reference=self._gallery.vectors[place],
                 text=text,
                 negative_text=None,
                 mean=self._space.mean,
@@ -181,7 +210,7 @@ class _Part:
                 caption=None if description is None else self._encode_description(description, query),
             ),
         )
-        scores = composition.score(self._vectors)
+        scores = composition.score(self._gallery.vectors)
         order = best_first(scores, without=place if self._drops_reference else None)
         return _Coarse(order, scores, composition, description)
 
@@ -190,7 +219,7 @@ class _Part:
         captioner = self._models.captioner
         if self._options.strategy != _CAPTION or captioner is None or not query.texts:
             return None
-        return captioner.caption(self._picture(self._images[query.reference]), query.texts[0]).strip()
+        return captioner.caption(self._gallery.picture(query.reference), query.texts[0]).strip()
 
     def _encode_description(self, description: str, query: CirQuery) -> Vector:
         """As the service has it, the text itself stands in for a description that is empty."""
@@ -199,18 +228,19 @@ class _Part:
 
     def _rerank(self, query: CirQuery, coarse: _Coarse, judge: Judge) -> Ranked:
         """The shortlist in its final order before the rest of the ranking; members outside of it are judged as well."""
+        names = self._gallery.names
         ranks = {int(place): rank for rank, place in enumerate(coarse.order, start=1)}
         shortlist = [int(place) for place in coarse.order[: self._options.depth]]
-        members = [self._places[name] for name in query.members]
+        members = [self._gallery.places[name] for name in query.members]
         judged = shortlist + sorted(set(members) - set(shortlist), key=lambda place: ranks[place])
-        pictures = [self._picture(self._images[self._names[place]]) for place in judged]
-        reference = self._picture(self._images[query.reference])
+        pictures = [self._gallery.picture(names[place]) for place in judged]
+        reference = self._gallery.picture(query.reference)
         scores = judge.score(reference, query.texts[0], pictures)
         p_yes = {UUID(int=place): float(p) for place, p in zip(judged, scores, strict=True)}
         candidates = [self._candidate(place, ranks[place], coarse) for place in judged]
         first = final_order(candidates[: len(shortlist)], p_yes, weight=judge.weight)
         every = final_order(candidates, p_yes, weight=judge.weight)
-        rest = [self._names[place] for place in coarse.order[len(shortlist) : DEPTH]]
+        rest = [names[place] for place in coarse.order[len(shortlist) : DEPTH]]
         ranking = [*(candidate.external_id for candidate in first), *rest]
         group = of_members([candidate.external_id for candidate in every], query.members)
         return Ranked(tuple(ranking[:DEPTH]), group)
@@ -219,26 +249,9 @@ class _Part:
         score = float(coarse.scores[place])
         return Candidate(
             image_id=UUID(int=place),
-            external_id=self._names[place],
+            external_id=self._gallery.names[place],
             coarse_rank=rank,
             coarse_score=score,
             rank=rank,
             score=score,
         )
-
-
-def _read_picture(path: Path) -> Picture:
-    return decode(path.read_bytes(), max_side_px=PICTURE_SIDE_PX)
-
-
-def _encode_texts(queries: Sequence[CirQuery], encoder: Encoder) -> list[Vector | None]:
-    """Unit vector of each query's text, of several wordings the direction of their mean; None where there is none."""
-    texts = [text for query in queries for text in query.texts]
-    vectors = encoder.encode_texts(texts)
-    found: list[Vector | None] = []
-    start = 0
-    for query in queries:
-        stop = start + len(query.texts)
-        found.append(unit(vectors[start:stop].mean(axis=0)) if stop > start else None)
-        start = stop
-    return found

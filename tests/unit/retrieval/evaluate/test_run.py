@@ -11,7 +11,8 @@ from core.models import Explanation
 from core.pictures import decode
 from retrieval.datasets.composed import CirQuery
 from retrieval.evaluate.embeddings import VectorCache
-from retrieval.evaluate.run import EvalOptions, Evaluation, Models, evaluate, spread
+from retrieval.evaluate.run import EvalOptions, Evaluation, Evaluator, Models, evaluate, spread
+from retrieval.evaluate.space import AttributeUse
 from tests.unit.retrieval.evaluate.scripted import (
     DIM,
     ScriptedComposer,
@@ -183,6 +184,20 @@ def test_vectors_are_kept_until_a_file_changes(images: dict[str, Path], tmp_path
     assert [computed(), computed()] == [8, 0]
     images["c"].write_bytes(images["d"].read_bytes())
     assert computed() == 8
+
+
+def test_many_ways_to_answer_share_one_embedding(images: dict[str, Path]) -> None:
+    used, asked = models(), judge(images, f=1.0)
+    evaluator = Evaluator([dataset("cirr", images, CIRR_QUERY)], used.encoder, used.composer)
+    alone = evaluator.run(EvalOptions(strategy="image"))
+    judged = evaluator.run(EvalOptions(depth=3, attributes=AttributeUse.NONE), judge=asked)
+    assert isinstance(used.encoder, ScriptedEncoder)
+
+    assert used.encoder.pictures == 8
+    assert (alone.options.strategy, judged.options.strategy) == ("image", "intersection")
+    assert first(alone) == ("bcdefgh", "bdfgh")
+    assert first(judged) == ("bcdefgh", "fbdgh")
+    assert judged.models.judge is asked
 
 
 @pytest.mark.parametrize(("limit", "chosen"), [(None, "0123456789"), (20, "0123456789"), (4, "0369"), (1, "0")])

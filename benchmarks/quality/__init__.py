@@ -1,0 +1,1 @@
+"""Quality of retrieval on SynthCIR: every strategy, with and without the judge, by the code that serves queries."""
