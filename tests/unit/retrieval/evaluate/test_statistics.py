@@ -25,6 +25,28 @@ def test_the_interval_is_about_two_standard_errors_wide() -> None:
     assert high == pytest.approx(0.5 + 1.96 * error, abs=0.004)
 
 
+@pytest.mark.parametrize(
+    ("heads", "tails", "interval"),
+    [
+        # Of n hits and misses, a resample's hits are binomial: these are its 2.5 % and 97.5 % points over n.
+        (1, 1, (0.0, 1.0)),  # 0 1 2 of 2: 25, 50, 25 %
+        (1, 9, (0.0, 0.3)),  # P(X <= 2) = 0.930, P(X <= 3) = 0.987
+        (5, 5, (0.2, 0.8)),  # P(X <= 1) = 0.011, P(X <= 2) = 0.055
+        (9, 1, (0.7, 1.0)),
+    ],
+)
+def test_the_interval_is_that_of_the_binomial(heads: int, tails: int, interval: tuple[float, float]) -> None:
+    assert bootstrap_interval([coins(heads, tails)]) == pytest.approx(interval)
+
+
+def test_a_paired_interval_is_that_of_the_differences() -> None:
+    theirs = coins(6, 4)
+    ours = theirs.copy()
+    ours[9] = 1.0  # one query of ten won, none lost
+
+    assert paired_interval([ours], [theirs]) == pytest.approx((0.0, 0.3))
+
+
 def test_the_interval_is_the_same_on_every_run() -> None:
     assert bootstrap_interval([coins(30, 70)]) == bootstrap_interval([coins(30, 70)])
 
