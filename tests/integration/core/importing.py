@@ -24,7 +24,6 @@ from core.mirror import SweepHandler
 from core.models import EncoderIdentity, Gallery, ItemOutcome, Job, Principal, Queue, Scope, UnitKind, Vectors
 from core.planning import PlanHandler
 from core.ports import SourceBuckets
-from core.ports import SourceBuckets
 from core.reading import Remotes
 
 QUEUES = (Queue.INGEST, Queue.EMBED)

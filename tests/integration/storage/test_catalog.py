@@ -8,8 +8,9 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.filters import parse_filter
 from core.ids import new_id
-from core.models import Attributes, Blob, Device, Gallery, Image, ImageState, Outcome, Page
+from core.models import Attributes, Blob, Device, Gallery, Image, ImageState, ItemOutcome, Outcome, Page
 from core.ports import UnitOfWorkFactory, Written
+from tests.integration.storage import builders
 from tests.integration.storage.builders import add_gallery, add_images, add_tenant, blob, draft, gallery, index
 
 pytestmark = pytest.mark.integration
@@ -142,16 +143,15 @@ def test_an_older_job_never_overwrites_a_newer_one(uow_factory: UnitOfWorkFactor
         with uow_factory() as uow:
             written = uow.images.upsert(summer, [draft("sku", {"by": str(job_id)})], job_id=job_id)
             uow.commit()
-        outcomes.append(written["sku"].outcome)
-        assert written["sku"].image_id == found(uow_factory, summer, "sku").id
-    assert outcomes == [Outcome.CREATED, Outcome.UNCHANGED, Outcome.UPDATED, Outcome.UPDATED]
+        outcomes.append(written["sku"].outcome if written else None)
+    assert outcomes == [Outcome.CREATED, None, Outcome.UPDATED, Outcome.UPDATED]
     image = found(uow_factory, summer, "sku")
     assert (image.attributes, image.last_job_id, image.version) == ({"by": str(newest)}, newest, 3)
     with uow_factory() as uow:
         assert uow.images.current(summer.id, ["sku", "no", "\0"])["sku"].last_job_id == newest
 
 
-def test_one_upsert_mixes_created_updated_and_unchanged(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:
+def test_one_upsert_mixes_created_updated_and_left_alone(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:
     job_id = new_id()
     add_images(uow_factory, summer, ["newer"])
     with uow_factory() as uow:
@@ -161,7 +161,6 @@ def test_one_upsert_mixes_created_updated_and_unchanged(uow_factory: UnitOfWorkF
         assert {key: each.outcome for key, each in written.items()} == {
             "new": Outcome.CREATED,
             "mine": Outcome.UPDATED,
-            "newer": Outcome.UNCHANGED,
         }
         assert uow.images.upsert(summer, [], job_id=job_id) == {}
         uow.commit()
@@ -180,6 +179,49 @@ def test_concurrent_batches_over_the_same_rows_end(uow_factory: UnitOfWorkFactor
     with uow_factory() as uow:
         assert uow.images.count(summer.id) == 100
         assert uow.galleries.by_id(summer.id).image_count == 100  # type: ignore[union-attr]
+
+
+def test_claiming_makes_a_job_the_last_writer_of_what_it_has_seen(
+    uow_factory: UnitOfWorkFactory, summer: Gallery
+) -> None:
+    older, job_id = new_id(), new_id()
+    with uow_factory() as uow:
+        uow.images.upsert(summer, [draft("same"), draft("changed")], job_id=older)
+        uow.images.upsert(summer, [draft("changed", {"n": 1})], job_id=older)
+        uow.images.upsert(summer, [draft("newer")], job_id=new_id())
+        claimed = uow.images.claim(summer.id, {"same": 1, "changed": 1, "newer": 1, "gone": 1}, job_id=job_id)
+        uow.commit()
+    assert claimed == {"same"}
+    image = found(uow_factory, summer, "same")
+    assert (image.last_job_id, image.version) == (job_id, 1)
+    with uow_factory() as uow:
+        assert uow.images.upsert(summer, [draft("same", {"n": 2})], job_id=older) == {}
+
+
+def test_what_a_job_does_not_name_is_listed_page_by_page(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:
+    older, job = new_id(), builders.add_job(uow_factory, summer.tenant_id)
+    with uow_factory() as uow:
+        uow.images.upsert(summer, [draft(name) for name in ("a", "b", "c", "failed", "mine")], job_id=older)
+        uow.images.upsert(summer, [draft("mine")], job_id=job.id)
+        uow.images.upsert(summer, [draft("newer")], job_id=new_id())
+        uow.items.add(job.id, job.tenant_id, [ItemOutcome("failed", Outcome.FAILED, code="x")])
+        assert uow.images.count_unnamed(summer.id, job.id) == 3
+        assert uow.images.unnamed(summer.id, job.id, after="", limit=2) == ("a", "b")
+        assert uow.images.unnamed(summer.id, job.id, after="b", limit=2) == ("c",)
+        assert uow.images.count_written_before(summer.id, job.id) == 4
+        assert uow.images.count_written_before(summer.id, job.id, external_ids=["a", "mine", "no", "\0"]) == 1
+
+
+def test_only_what_no_newer_job_wrote_is_removed(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:
+    older, job_id = new_id(), new_id()
+    with uow_factory() as uow:
+        ids = uow.images.upsert(summer, [draft("a"), draft("b")], job_id=older)
+        uow.images.upsert(summer, [draft("newer")], job_id=new_id())
+        assert uow.images.remove_older(summer.id, ["a", "newer", "gone"], job_id=job_id) == {"a": ids["a"].image_id}
+        assert uow.images.count(summer.id) == 2
+        after = uow.galleries.get(summer.tenant_id, summer.name)
+    assert after is not None
+    assert after.image_count == 2
 
 
 def test_an_image_needs_its_blob(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:

@@ -13,7 +13,13 @@ from core.models import Gallery
 from tests.unit.api.conftest import Caller
 from tests.unit.api.fakes import World
 
-RESERVED_FOR_WORKERS = {errors.ModelLoadError, errors.EncoderMismatchError, errors.ItemError, errors.LeaseLostError}
+RESERVED_FOR_WORKERS = {
+    errors.ModelLoadError,
+    errors.EncoderMismatchError,
+    errors.ItemError,
+    errors.MirrorGuardError,
+    errors.LeaseLostError,
+}
 
 
 def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:

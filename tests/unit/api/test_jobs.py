@@ -38,7 +38,7 @@ def test_the_body_is_what_was_promised(call: Caller, job: dict[str, Any], world:
     }  # fmt: skip
     assert body["created_at"] == "2026-11-23T12:00:00Z"
     url = f"http://localhost/jobs/{job['id']}"
-    links = {"self": url, "items": f"{url}/items", "cancel": f"{url}/cancel", "deliveries": None}
+    links = {"self": url, "items": f"{url}/items", "cancel": f"{url}/cancel", "retry": None, "deliveries": None}
     assert body["links"] == links
 
 
