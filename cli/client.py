@@ -6,6 +6,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
@@ -136,6 +137,15 @@ class ApiClient:
         own = url.startswith(("/", f"{self.base_url}/"))
         return self._bytes(url.removeprefix(self.base_url) if own else url)
 
+    def download(self, url: str, path: Path) -> None:
+        """Write what is behind a presigned URL to a file, in constant memory."""
+        self._retrying()(self._download_once, url, path)
+
+    def export(self, gallery: str, *, vectors: bool) -> Job:
+        """Have metadata, and vectors unless left out, written as Parquet files; the export job."""
+        path = f"/galleries/{_segment(gallery)}/exports"
+        return cast(Job, self._json("POST", path, json={"vectors": vectors}, headers=_idempotent()))
+
     def import_file(self, gallery: str, upload: Upload, *, fields: Mapping[str, str] = _NO_FIELDS) -> Job:
         """Send a picture, an archive or a manifest, with fields such as `mode`; the import job."""
         return cast(Job, self._send_file(f"/galleries/{_segment(gallery)}/imports", "file", upload, fields))
@@ -218,27 +228,33 @@ class ApiClient:
             return self._json("POST", path, data=fields, files=files, headers=_idempotent(), timeout=_UPLOAD_TIMEOUT)
 
     def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
-        retrying = Retrying(
+        return self._retrying()(self._send_once, method, url, **options)
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
             retry=_may_retry,
             stop=self._gives_up,
             wait=_pause_s,
             sleep=self._sleep,
             reraise=True,
         )
-        return retrying(self._send_once, method, url, **options)
+
+    def _download_once(self, url: str, path: Path) -> None:
+        with _reaching(url), self._http.stream("GET", url, timeout=_UPLOAD_TIMEOUT) as response:
+            if not response.is_success:
+                response.read()
+                raise _api_error(response)
+            with path.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
 
     def _send_once(self, method: str, url: str, **options: Any) -> httpx.Response:
         if url.startswith("/"):
             url = self.base_url + url
             # The key is for this server only; presigned URLs elsewhere carry their own signature.
             options["headers"] = {**self._authorization, **options.get("headers", {})}
-        try:
+        with _reaching(url):
             response = self._http.request(method, url, **options)
-        except httpx.TransportError as error:
-            raise UnreachableError(
-                f"No answer from {httpx.URL(url).copy_with(query=None)} ({_reason(error)}).",
-                hint="Is the server running? `setr up` starts one here; --url or SETR_URL names another.",
-            ) from error
         self._reached = True
         if response.is_success:
             return response
@@ -247,6 +263,18 @@ class ApiClient:
     def _gives_up(self, state: RetryCallState) -> bool:
         # A server that never answered is probably not there: say so soon. One that did is probably restarting.
         return state.attempt_number >= (10 if self._reached else 3)
+
+
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """A call that brings no answer becomes an UnreachableError."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise UnreachableError(
+            f"No answer from {httpx.URL(url).copy_with(query=None)} ({_reason(error)}).",
+            hint="Is the server running? `setr up` starts one here; --url or SETR_URL names another.",
+        ) from error
 
 
 class _CountedFile(io.FileIO):

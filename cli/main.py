@@ -30,6 +30,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "search": Entry("cli.commands.search:search", "Search by picture, by words, or by both."),
         "jobs": Entry("cli.commands.jobs:jobs", "Look at jobs, wait for one, stop or retry it."),
         "galleries": Entry("cli.commands.galleries:galleries", "List, create and delete galleries."),
+        "export": Entry("cli.commands.exports:export_command", "Fetch metadata and vectors as Parquet files."),
     },
     "Run it on this machine": {
         "up": Entry("cli.local.up:up", "Start everything here and stay."),

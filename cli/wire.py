@@ -83,6 +83,15 @@ class Answer(TypedDict):
     timings_ms: NotRequired[dict[str, float]]
 
 
+class ExportFile(TypedDict):
+    """One Parquet file of an export."""
+
+    key: str
+    rows: int
+    size_bytes: int
+    url: str
+
+
 class Job(TypedDict):
     """A job as the API shows it; `result` is an `Answer` for queries."""
 

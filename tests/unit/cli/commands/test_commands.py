@@ -278,3 +278,34 @@ def test_missing_credentials_name_the_way_out(
     assert result.exit_code == 1
     assert message in result.stderr
     assert "Hint:" in result.stderr
+
+
+def test_export_downloads_every_file_once_the_job_is_done(setr: Setr, server: ScriptedServer, tmp_path: Path) -> None:
+    names = ["part-00000.parquet", "part-00001.parquet"]
+    files = [
+        {
+            "key": f"tenants/t/exports/j/{name}",
+            "rows": 1,
+            "size_bytes": 3,
+            "url": f"http://bucket.test/{name}?signature",
+        }
+        for name in names
+    ]
+    done = job_json("succeeded", kind="export", created=2) | {"result": {"format": "parquet", "files": files}}
+    server.on("POST", "/galleries/shop/exports", httpx.Response(202, json=job_json("queued", kind="export")))
+    ends(server, done)
+    for name in names:
+        server.on("GET", f"/{name}", httpx.Response(200, content=name.encode()))
+    result = setr("export", "shop", "--out", str(tmp_path / "new"), "--no-vectors")
+    assert result.exit_code == 0, result.output
+    assert {path.name: path.read_text() for path in (tmp_path / "new").iterdir()} == {name: name for name in names}
+    assert server.bodies("POST", "/galleries/shop/exports") == [{"vectors": False}]
+    fetched = [request for request in server.requests if request.url.host == "bucket.test"]
+    assert all("Authorization" not in request.headers for request in fetched)
+
+
+def test_a_failed_export_downloads_nothing(setr: Setr, server: ScriptedServer, tmp_path: Path) -> None:
+    server.on("POST", "/galleries/shop/exports", httpx.Response(202, json=job_json("queued", kind="export")))
+    ends(server, job_json("failed", kind="export"))
+    assert setr("export", "shop", "--out", str(tmp_path / "new")).exit_code == 1
+    assert not (tmp_path / "new").exists()
