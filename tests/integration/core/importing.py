@@ -46,7 +46,8 @@ class MeanColour:
     def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
         means = [np.asarray(picture, np.float32).mean(axis=(0, 1)) + 1 for picture in pictures]
         found = np.asarray(means, np.float32).reshape(-1, 3)
-        return found / np.linalg.norm(found, axis=1, keepdims=True)
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.asarray(found / lengths, np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         raise NotImplementedError

@@ -209,12 +209,13 @@ stories = st.builds(
 
 
 def planned(story: Story) -> list[Planned]:
-    made = {
-        "ok": item,
-        "failed": lambda name: failed(name, "m:1", "missing_file", "It is not there."),
-        "delete": lambda name: PlannedDelete(name, "m:1"),
-    }
-    return [made[kind](name) for name, kind in story.rows.items()]
+    return [planned_row(name, kind) for name, kind in story.rows.items()]
+
+
+def planned_row(name: str, kind: str) -> Planned:
+    if kind == "delete":
+        return PlannedDelete(name, "m:1")
+    return item(name) if kind == "ok" else failed(name, "m:1", "missing_file", "It is not there.")
 
 
 def carried_out(story: Story, books: Books, of: Job) -> int:
