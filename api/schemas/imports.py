@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from api.schemas.common import NO_NUL, Body, CallbackUrl, Finite, Reply
-from core.imports import UPSERT, NewImport
+from core.imports import NewImport
 from core.uploads import Announced, NewUpload
 from core.urls import MAX_URL
 
@@ -63,7 +63,7 @@ class ImportIn(Body):
     """An import whose files are elsewhere already."""
 
     source: SourceIn
-    mode: Mode = Field(UPSERT, description="`mirror` also removes the images that the source does not name.")
+    mode: Mode = Field("upsert", description="`mirror` also removes the images that the source does not name.")
     max_delete_share: Finite | None = Field(
         None, ge=0, le=1, description="With `mirror`: the largest share of the gallery that may be removed."
     )
