@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import ConnectionError as AmqpConnectionError
 
 from core.errors import UnavailableError
 from core.models import Queue
@@ -17,7 +18,7 @@ PUBLISH_POLICY = {"max_retries": 1, "interval_start": 0.0, "interval_step": 0.2,
 TRANSPORT_OPTIONS: dict[str, dict[str, Any]] = {
     "redis": {"socket_timeout": 5.0, "socket_connect_timeout": 2.0, "socket_keepalive": True, "max_retries": 1},
 }
-BROKER_AWAY = (OperationalError, OSError)
+BROKER_AWAY = (OperationalError, AmqpConnectionError, OSError)
 
 
 def transport_options(broker_url: str) -> dict[str, Any]:

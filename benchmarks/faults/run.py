@@ -21,7 +21,6 @@ from core.ports import UnitOfWorkFactory
 from storage.objects import S3ObjectStore
 from storage.uow import brief_uow_factory
 
-PATIENCE_S = 300.0
 _TICK_S = 0.05
 _RETRY_S = 0.5
 _GALLERY = "hurt"
@@ -82,6 +81,7 @@ class Lab:
     truth: dict[str, str]
     sql: Sql
     uow_factory: UnitOfWorkFactory
+    patience_s: float = 300.0
     reference: "Import | None" = None
 
     def tick(self) -> None:
@@ -102,13 +102,13 @@ class Lab:
 
 
 @contextmanager
-def laboratory(stack: Stack, catalog: Path, truth: dict[str, str]) -> Iterator[Lab]:
-    """What runs need besides the stack."""
+def laboratory(stack: Stack, catalog: Path, truth: dict[str, str], *, patience_s: float = 300.0) -> Iterator[Lab]:
+    """What runs need besides the stack. `patience_s` is how long anything may take before it counts as stuck."""
     with (
         Sql(stack.settings.database_url) as sql,
         brief_uow_factory(stack.settings, application_name="setr-faults") as uow_factory,
     ):
-        yield Lab(stack, catalog, truth, sql, uow_factory)
+        yield Lab(stack, catalog, truth, sql, uow_factory, patience_s)
 
 
 @dataclass
@@ -183,7 +183,7 @@ def _call(
 
 def _insist(lab: Lab, send: Callable[[], httpx.Response]) -> httpx.Response:
     """Repeat a request while the API is away, as a client should. RunFailedError when it is refused."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + lab.patience_s
     while time.monotonic() < deadline_s:
         with suppress(httpx.TransportError):
             answer = send()
@@ -192,13 +192,13 @@ def _insist(lab: Lab, send: Callable[[], httpx.Response]) -> httpx.Response:
             if answer.status_code not in _RETRIED:
                 raise RunFailedError(f"{answer.request.url} answered {answer.status_code}: {answer.text}")
         lab.rest(_RETRY_S)
-    raise RunFailedError(f"The API did not answer within {PATIENCE_S:g} s.")
+    raise RunFailedError(f"The API did not answer within {lab.patience_s:g} s.")
 
 
 def _follow(imported: Import, strikes: Sequence[Strike], recoveries: list[Recovery]) -> Progress:
     """Watch the job until it ends or time is up, and strike whenever a moment has come."""
     lab, left = imported.lab, list(strikes)
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + lab.patience_s
     progress = Progress("queued", 0, 0, 0, 0)
     while time.monotonic() < deadline_s and not progress.ended:
         lab.tick()
@@ -231,7 +231,7 @@ def _ask(asker: Import, number: int) -> str:
 
 def _answered(imported: Import, key: str, job_id: str) -> bool:
     """Whether a query ends with results."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + imported.lab.patience_s
     while time.monotonic() < deadline_s:
         job = _insist(imported.lab, lambda: _call(imported.lab, key, "GET", f"/jobs/{job_id}")).json()
         if job["state"] in TERMINAL:

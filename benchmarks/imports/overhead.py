@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from sqlalchemy import Engine
-
 from benchmarks.inprocess import in_process
 from core.context import Context
 from core.models import JobState, Queue
@@ -70,15 +68,13 @@ class TimedStore(S3ObjectStore):
 
 
 class TimedUnitOfWork(SqlUnitOfWork):
-    """A transaction with a clock, from its beginning to its end."""
+    """A transaction with a clock, from its beginning to its end. Give it the `clock` before it begins."""
 
-    def __init__(self, engine: Engine, settings: Settings, clock: Clock) -> None:
-        super().__init__(engine, settings)
-        self._clock = clock
+    clock: Clock
 
     def __enter__(self) -> Self:
         """As ever."""
-        self._timing = self._clock.at("sql")
+        self._timing = self.clock.at("sql")
         self._timing.__enter__()
         return super().__enter__()
 
@@ -150,9 +146,15 @@ def profile(encoder: str, spec: str, archive: Path, images: int) -> Profile:
 
     def timed(ctx: Context) -> Context:
         engine = create_engine(ctx.settings)
+
+        def uow() -> TimedUnitOfWork:
+            made = TimedUnitOfWork(engine, ctx.settings)
+            made.clock = clock
+            return made
+
         return replace(
             ctx,
-            uow=lambda: TimedUnitOfWork(engine, ctx.settings, clock),
+            uow=uow,
             objects=TimedStore(ctx.settings, clock),
             doorbell=TimedDoorbell(ctx.doorbell, clock),
         )

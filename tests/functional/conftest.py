@@ -4,6 +4,7 @@ import io
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,19 @@ def zipped(entries: dict[str, bytes]) -> bytes:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The whole service, run for all tests."""
+    with running_service(tmp_path_factory) as running:
+        yield running
+
+
+@contextmanager
+def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str = "") -> Iterator[Service]:
     """The whole service on free ports, with short leases so that recovery is quick to watch."""
     folder = Path(tmp_path_factory.mktemp("setr", numbered=True))
     for parent in (folder, *folder.parents[:2]):
         parent.chmod(0o755)
     settings = Settings(
+        redis_url=broker_url,
         data_dir=folder,
         api_port=0,
         lease_s=4.0,

@@ -1,15 +1,19 @@
-"""Killed workers and a flushed broker lose nothing, and count nothing twice."""
+"""Faults of every kind lose nothing, and count nothing twice: the short version of `make test-faults`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
-from tests.functional.conftest import Service
+from benchmarks import pictures
+from benchmarks.faults.plan import Kind, Strike
+from benchmarks.faults.run import Lab, laboratory, run
+from tests.functional.conftest import PATIENCE_S, Service
 
 pytestmark = pytest.mark.functional
 PICTURES = 160
+HURT = 300
 
 
 @pytest.fixture(scope="module")
@@ -27,37 +31,45 @@ def begun(service: Service, job_id: str) -> dict[str, Any] | None:
     return job if 0 < job["progress"]["created"] < PICTURES else None
 
 
-def complete(service: Service, gallery: str, job_id: str) -> None:
-    job = service.ended(job_id)
-    assert job["state"] == "succeeded", job
-    assert job["progress"]["created"] == PICTURES
-    assert service.image_count(gallery) == PICTURES
-    found = service.query(gallery, text="a dress", top_k=200)
-    assert len({row["external_id"] for row in found["result"]["results"]}) == PICTURES
+@pytest.fixture(scope="module")
+def lab(service: Service) -> Iterator[Lab]:
+    """What `make test-faults` runs in, with fewer pictures; undisturbed, its import is clean."""
+    archive = pictures.catalog(HURT)
+    with laboratory(service.stack, archive, pictures.catalog_truth(archive), patience_s=PATIENCE_S) as lab:
+        undisturbed = run(lab, "undisturbed", ())
+        assert (undisturbed.state, undisturbed.count.deviations()) == ("succeeded", {})
+        yield lab
 
 
-def test_a_killed_embed_worker_loses_nothing(service: Service, catalog: bytes) -> None:
-    gallery = service.gallery("kill-embed")
-    job_id = service.import_files(gallery, ("catalog.zip", catalog))
-    service.until(lambda: begun(service, job_id))
+@pytest.mark.parametrize(
+    "strikes",
+    [
+        (Strike(Kind.KILL_INGEST, ("worker-ingest",), 0.2), Strike(Kind.KILL_EMBED, ("worker-embed",), 0.4)),
+        (Strike(Kind.FLUSH_REDIS, ("redis",), 0.1), Strike(Kind.EMPTY_REDIS, ("redis",), 0.4)),
+        (Strike(Kind.RESTART_API, ("api",), mid_upload=True), Strike(Kind.RESTART_POSTGRES, ("postgres",), 0.4)),
+        (Strike(Kind.PAUSE_S3, ("s3",), 0.2, pause_s=3.0), Strike(Kind.KILL_BEAT, ("beat",), 0.4)),
+        (
+            Strike(Kind.STOP_WORKERS, ("worker-ingest", "worker-embed"), 0.2),
+            Strike(Kind.KILL_KEEPER, ("worker-reconcile",), 0.4),
+        ),
+        (Strike(Kind.KILL_QUERY, ("worker-rerank",), 0.1), Strike(Kind.RESTART_API, ("api",), 0.4)),
+    ],
+    ids=lambda strikes: "+".join(strike.kind for strike in strikes),
+)
+def test_nothing_is_lost_double_or_stuck(lab: Lab, strikes: tuple[Strike, ...]) -> None:
+    outcome = run(lab, "-".join(strike.kind.replace("_", "-") for strike in strikes), strikes)
+    assert (outcome.state, outcome.count.deviations()) == ("succeeded", {})
+
+
+def test_the_same_import_twice_at_once_makes_every_image_once(service: Service, catalog: bytes) -> None:
+    gallery = service.gallery("twice")
+    jobs = [service.import_files(gallery, ("catalog.zip", catalog)) for _ in range(2)]
+    service.until(lambda: any(begun(service, job_id) for job_id in jobs))
     service.stack.supervisor.kill("worker-embed")
-    complete(service, gallery, job_id)
-
-
-def test_a_killed_ingest_worker_loses_nothing(service: Service, catalog: bytes) -> None:
-    gallery = service.gallery("kill-ingest")
-    job_id = service.import_files(gallery, ("catalog.zip", catalog))
-    service.until(lambda: service.job(job_id)["progress"]["total"])
-    service.stack.supervisor.kill("worker-ingest")
-    complete(service, gallery, job_id)
-
-
-def test_a_flushed_broker_loses_nothing(service: Service, catalog: bytes, broker: "redis.Redis") -> None:
-    gallery = service.gallery("flush")
-    job_id = service.import_files(gallery, ("catalog.zip", catalog))
-    service.until(lambda: begun(service, job_id))
-    broker.flushall()
-    complete(service, gallery, job_id)
+    progress = [service.ended(job_id)["progress"] for job_id in jobs]
+    assert [one["failed"] + one["canceled"] for one in progress] == [0, 0]
+    assert sum(one["created"] for one in progress) == PICTURES
+    assert service.image_count(gallery) == PICTURES
 
 
 def test_a_missing_judge_leaves_the_coarse_order_and_says_so(service: Service, catalog: bytes) -> None:
@@ -94,17 +106,3 @@ def test_a_cancelled_import_stops_and_adds_up(service: Service, catalog: bytes) 
     assert job["state"] == "canceled"
     assert job["progress"]["canceled"] > 0
     assert service.image_count(gallery) == job["progress"]["created"]
-
-
-@pytest.fixture
-def broker(service: Service) -> "redis.Redis":
-    return redis.Redis.from_url(service.stack.settings.redis_url)
-
-
-def test_a_worker_that_is_asked_to_stop_hands_its_unit_back(service: Service, catalog: bytes) -> None:
-    gallery = service.gallery("orderly")
-    job_id = service.import_files(gallery, ("catalog.zip", catalog))
-    service.until(lambda: begun(service, job_id))
-    service.stack.supervisor.halt("worker-embed")
-    service.stack.supervisor.resume("worker-embed")
-    complete(service, gallery, job_id)
