@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/de
 INSTALLED := $(VENV)/.installed
 # Beside the environment: with scikit-learn in it, transformers would load that in every worker.
 BENCH_EXTRA := build/benchmarks/extra
-BENCH_PACKAGES := sentence-transformers scikit-learn scipy joblib threadpoolctl narwhals cloudpickle
+BENCH_PACKAGES := sentence-transformers==6.2.0 scikit-learn==1.9.1 scipy==1.17.1 joblib==1.6.0 threadpoolctl==3.8.0 narwhals==2.29.0 cloudpickle==3.1.2
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,7 +64,7 @@ format: $(INSTALLED) ## Format and fix what can be fixed
 
 lock: $(INSTALLED) ## Renew both pins files from pyproject.toml
 	mkdir -p build
-	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --no-annotate --no-header --quiet --upgrade -o build/all.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra embedded --extra ml --python-version 3.11 --no-annotate --no-header --quiet --upgrade -o build/all.lock
 	grep -vE '^(torch|torchvision|triton|nvidia-.*|cuda-.*)==' build/all.lock > requirements.lock
 	grep -E '^(torch|torchvision)==' build/all.lock > requirements-torch.lock
 
