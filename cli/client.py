@@ -150,6 +150,21 @@ class ApiClient:
         """Send a picture, an archive or a manifest, with fields such as `mode`; the import job."""
         return cast(Job, self._send_file(f"/galleries/{_segment(gallery)}/imports", "file", upload, fields))
 
+    def import_source(self, gallery: str, source: Json, *, fields: Mapping[str, Any] = _NO_FIELDS) -> Job:
+        """Import from where the pictures are already: `urls`, `s3_prefix` or `upload_ids`; the import job."""
+        body = {"source": source, **fields}
+        return cast(
+            Job, self._json("POST", f"/galleries/{_segment(gallery)}/imports", json=body, headers=_idempotent())
+        )
+
+    def put_upload(self, gallery: str, upload: Upload) -> str:
+        """Send a file straight into the bucket, past the server; the upload's id, for `import_source`."""
+        file = {"filename": upload.filename, "size_bytes": upload.path.stat().st_size}
+        path = f"/galleries/{_segment(gallery)}/uploads"
+        (made,) = self._json("POST", path, json={"files": [file]}, headers=_idempotent())["uploads"]
+        self._retrying()(self._put_once, made["url"], upload)
+        return str(made["id"])
+
     def query(self, gallery: str, body: Json, *, reference_image: Upload | None = None) -> Job:
         """Submit a query with a body as in the API guide; the reference may be a picture from disk."""
         path = f"/galleries/{_segment(gallery)}/queries"
@@ -247,6 +262,10 @@ class ApiClient:
             with path.open("wb") as file:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
+
+    def _put_once(self, url: str, upload: Upload) -> httpx.Response:
+        with _CountedFile(upload) as stream:
+            return self._send_once("PUT", url, content=stream, timeout=_UPLOAD_TIMEOUT)
 
     def _send_once(self, method: str, url: str, **options: Any) -> httpx.Response:
         if url.startswith("/"):

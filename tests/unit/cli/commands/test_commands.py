@@ -99,6 +99,55 @@ def test_a_share_goes_with_a_mirror_only(
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("options", "source"),
+    [
+        (
+            ("--image-url", "https://a/1.jpg", "--image-url", "https://a/2.jpg"),
+            {"urls": ["https://a/1.jpg", "https://a/2.jpg"]},
+        ),
+        (("--s3-prefix", "s3://catalog/shop/"), {"s3_prefix": "s3://catalog/shop/"}),
+    ],
+)
+def test_import_from_elsewhere(
+    setr: Setr, shop: ScriptedServer, options: tuple[str, ...], source: dict[str, object]
+) -> None:
+    ends(shop, job_json(created=2))
+    result = setr("import", *options, "--gallery", "shop", "--mode", "mirror", "--max-delete-share", "0.5")
+    assert result.exit_code == 0, result.output
+    assert shop.bodies("POST", IMPORTS) == [{"source": source, "mode": "mirror", "max_delete_share": 0.5}]
+
+
+def test_a_file_of_urls_is_sent_as_a_list(setr: Setr, shop: ScriptedServer, tmp_path: Path) -> None:
+    ends(shop, job_json(created=1))
+    (tmp_path / "links").write_text("https://a/1.jpg\n")
+    assert setr("import", "--urls-file", str(tmp_path / "links"), "--gallery", "shop").exit_code == 0
+    content = next(request.content for request in shop.requests if request.url.path == IMPORTS)
+    assert b'filename="urls.txt"' in content
+    assert b"https://a/1.jpg" in content
+
+
+@pytest.mark.parametrize("options", [(), ("--image-url", "https://a/1.jpg", "--s3-prefix", "s3://catalog/shop/")])
+def test_import_needs_one_source(setr: Setr, server: ScriptedServer, options: tuple[str, ...]) -> None:
+    assert setr("import", *options, "--gallery", "shop").exit_code == 2
+    assert server.requests == []
+
+
+def test_a_large_file_goes_straight_into_the_bucket(setr: Setr, shop: ScriptedServer, tmp_path: Path) -> None:
+    ends(shop, job_json(created=2))
+    (tmp_path / "huge.zip").write_bytes(b"an archive")
+    upload = {"id": "upload-1", "url": "http://127.0.0.1:9000/setr/key?signature=x"}
+    shop.on("POST", "/galleries/shop/uploads", httpx.Response(201, json={"uploads": [upload]}))
+    shop.on("PUT", "/setr/key", httpx.Response(503), httpx.Response(200))
+    result = setr("import", str(tmp_path / "huge.zip"), "--gallery", "shop", "--direct")
+    assert result.exit_code == 0, result.output
+    assert shop.bodies("POST", "/galleries/shop/uploads") == [{"files": [{"filename": "huge.zip", "size_bytes": 10}]}]
+    puts = [request for request in shop.requests if request.method == "PUT"]
+    assert [request.content for request in puts] == [b"an archive"] * 2
+    assert all("Authorization" not in request.headers and request.headers["Content-Length"] == "10" for request in puts)
+    assert shop.bodies("POST", IMPORTS) == [{"source": {"upload_ids": ["upload-1"]}, "mode": "upsert"}]
+
+
 def test_a_tar_is_sent_as_it_is(setr: Setr, shop: ScriptedServer, tmp_path: Path) -> None:
     ends(shop, job_json(created=2))
     (tmp_path / "catalog.tar.gz").write_bytes(b"packed by a shop")
