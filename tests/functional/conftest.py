@@ -113,6 +113,8 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
         embed_batch=4,
         unit_items=32,
         torch_threads=1,
+        fetch_networks="127.0.0.1",
+        fetch_ports="1024-65535",
     )
     with running_stack(settings) as stack:
         headers = {"Authorization": f"Bearer {stack.api_key}"}

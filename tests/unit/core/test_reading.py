@@ -1,7 +1,7 @@
 """Reading a batch's items: what is not fetched again, how many at once, and for how long."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -34,7 +34,9 @@ class Clock:
 class Web:
     """Pages by URL; notes what it was asked, and how often at once."""
 
-    def __init__(self, clock: Clock, pages: dict[str, Fetch | ItemError], *, takes: timedelta = timedelta(0)) -> None:
+    def __init__(
+        self, clock: Clock, pages: Mapping[str, Fetch | ItemError], *, takes: timedelta = timedelta(0)
+    ) -> None:
         self.clock, self.pages, self.takes = clock, pages, takes
         self.asked: list[tuple[str, Validators | None]] = []
         self.lock = threading.Lock()
