@@ -22,6 +22,7 @@ from core.settings import MEBIBYTE
 from core.tarfiles import Gunzipped
 
 _WINDOW = 4 * MEBIBYTE
+_BUFFER = MEBIBYTE // 4
 
 
 def unpack(ctx: Context, job: Job, files: Sequence[StoredFile]) -> list[StoredFile]:
@@ -72,8 +73,9 @@ class Sources:
     def _open_archive(self, file: StoredFile) -> Archive:
         settings = self._ctx.settings
         limits = archives.Limits(max_entries=settings.max_archive_entries, max_ratio=settings.max_archive_ratio)
-        stream = self._stack.enter_context(self._ctx.objects.open(file.key))
-        return archives.open_archive(cast("BinaryIO", Watched(stream)), file.filename, limits)
+        watched = io.BufferedReader(Watched(self._ctx.objects.open(file.key)), _BUFFER)
+        stream = cast("BinaryIO", self._stack.enter_context(watched))
+        return archives.open_archive(stream, file.filename, limits)
 
     def items(self, schema: dict[str, str]) -> Iterator[Planned]:
         """Rows of the manifest if there is one; else every file and entry is an item of its own."""
