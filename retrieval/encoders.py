@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import structlog
 import torch
 from open_clip.pretrained import get_pretrained_cfg
 from PIL import Image
@@ -20,6 +21,8 @@ from retrieval.devices import Placement, choose_placement
 from retrieval.preprocessing import Preprocessor
 from retrieval.specs import EncoderSource, parse_encoder_spec
 from retrieval.weights import digest_weights, stored_shapes
+
+log = structlog.get_logger()
 
 _POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 
@@ -64,11 +67,20 @@ class OpenClipEncoder:
 
     def _encode(self, items: Sequence[Any], features: Callable[[Sequence[Any]], torch.Tensor]) -> Vectors:
         vectors = np.empty((len(items), self.identity.dim), np.float32)
-        for start in range(0, len(items), self._batch):
+        start = 0
+        while start < len(items):
             part = items[start : start + self._batch]
-            with torch.inference_mode():
-                unit = torch.nn.functional.normalize(features(part).to(torch.float32), dim=-1)
-            vectors[start : start + len(part)] = unit.cpu().numpy()
+            try:
+                with torch.inference_mode():
+                    unit = torch.nn.functional.normalize(features(part).to(torch.float32), dim=-1)
+                vectors[start : start + len(part)] = unit.cpu().numpy()
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                self._batch = len(part) // 2  # from now on: the next batch would not fit either
+                log.warning("encoder.batch_halved", batch=self._batch)
+            else:
+                start += len(part)
         return vectors
 
     def _image_features(self, pictures: Sequence[Picture]) -> torch.Tensor:

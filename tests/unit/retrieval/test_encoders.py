@@ -1,5 +1,6 @@
 import json
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,6 +48,33 @@ def test_unit_vectors_of_any_number(encoder: OpenClipEncoder) -> None:
 def test_same_vectors_in_any_batch(encoder: OpenClipEncoder) -> None:
     alone = np.concatenate([encoder.encode_images([picture]) for picture in PICTURES])
     np.testing.assert_allclose(encoder.encode_images(PICTURES), alone, atol=1e-5)
+
+
+def test_batches_shrink_until_they_fit_into_memory(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_encoder("demo", Settings(models_dir=models_dir, embed_batch=5))
+    whole = encoder.encode_images(PICTURES)
+    sizes: list[int] = []
+    compute = encoder._image_features
+
+    def small_card(pictures: Sequence[Image.Image]) -> torch.Tensor:
+        sizes.append(len(pictures))
+        if len(pictures) > 1:
+            raise torch.OutOfMemoryError
+        return compute(pictures)
+
+    monkeypatch.setattr(encoder, "_image_features", small_card)
+    np.testing.assert_allclose(encoder.encode_images(PICTURES), whole, atol=1e-5)
+    assert sizes == [5, 2, 1, 1, 1, 1, 1]
+
+
+def test_a_picture_that_fits_no_memory_is_an_error(encoder: OpenClipEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_card(pictures: Sequence[Image.Image]) -> torch.Tensor:
+        raise torch.OutOfMemoryError(len(pictures))
+
+    monkeypatch.setattr(encoder, "_image_features", no_card)
+    monkeypatch.setattr(encoder, "_batch", 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder.encode_images(PICTURES)
 
 
 def test_same_vectors_as_open_clip_itself(encoder: OpenClipEncoder, models_dir: Path) -> None:
