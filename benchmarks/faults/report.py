@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.faults.plan import DESCRIPTIONS, Kind
+from benchmarks.faults.truth import CENSUS
 from benchmarks.report import ROOT, table, taken_on, write_results, write_section
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
-_CENSUS = ("images", "vectors", "blobs", "objects")
 
 
 def is_clean(outcomes: Sequence[dict[str, Any]]) -> bool:
@@ -40,7 +40,7 @@ def _summary(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _text(outcomes: Sequence[dict[str, Any]], *, command: str, images: int) -> str:
     seconds = [run["seconds"] for run in outcomes]
-    found = ", ".join(f"{sum(run['count'][name] for run in outcomes)} {name}" for name in _CENSUS)
+    found = ", ".join(f"{sum(run['count'][name] for run in outcomes)} {name}" for name in CENSUS)
     lost, duplicated, stuck = (sum(run[name] for run in outcomes) for name in ("lost", "duplicated", "stuck"))
     closing = (
         f"{len(outcomes)} imports of {images} images: {statistics.median(seconds):.0f} s in the median, "
