@@ -1,5 +1,6 @@
 """A LoRA adapter in the making: on the language model's linear layers only, asked and answered as in serving."""
 
+import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,13 +73,20 @@ class Learner:
         return f"{self._model.placement.device.type}, {dtype}"
 
     def checkpoint_gradients(self) -> None:
-        """Compute activations twice instead of keeping them: about a third slower, in a fraction of the memory."""
-        self._model.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        """Compute activations twice instead of keeping them: about a third slower, in a fraction of the memory.
+
+        ModelLoadError when the model cannot.
+        """
+        try:
+            self._model.network.activation_checkpointing_enable()
+        except ValueError as error:  # transformers' way to say so
+            raise ModelLoadError(f"A {self._model.family} cannot do it: leave --gradient-checkpointing out.") from error
 
     def learn(self, judgments: Sequence[Judgment]) -> float:
         """Add the gradients of the mean loss, batch by batch; returns the loss.
 
-        Binary cross-entropy of z_yes - z_no: the cross-entropy of the answer among the two tokens.
+        Binary cross-entropy of z_yes - z_no: the cross-entropy of the answer among the two tokens. InvalidInputError
+        when training has diverged.
         """
         self._model.network.train()
         total = 0.0
@@ -89,16 +97,18 @@ class Learner:
             loss = functional.binary_cross_entropy_with_logits(margins, right, reduction="sum") / len(judgments)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
+        _check_finite(total)
         return total
 
     def judge(self, judgments: Sequence[Judgment]) -> Vectors:
-        """z_yes - z_no of each, float32 [n]."""
+        """z_yes - z_no of each, float32 [n]. InvalidInputError when training has diverged."""
         self._model.network.eval()
         margins = np.empty(len(judgments), np.float32)
         for start in range(0, len(judgments), self._batch):
             part = judgments[start : start + self._batch]
             with torch.inference_mode():
                 margins[start : start + len(part)] = self._margins(part).cpu().numpy()
+        _check_finite(float(margins.sum()))
         return margins
 
     def save(self, folder: Path) -> None:
@@ -163,6 +173,11 @@ def language_linears(network: Any) -> str:
         if type(module) is nn.Linear and module is not head
     }
     return rf"{re.escape(where)}\..*\.({'|'.join(sorted(linears))})"
+
+
+def _check_finite(number: float) -> None:
+    if not math.isfinite(number):
+        raise InvalidInputError("Training has diverged: start over with a lower learning rate.")
 
 
 def _attach(network: Any, shape: LoraShape) -> PeftModel:

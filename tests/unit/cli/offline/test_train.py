@@ -99,7 +99,7 @@ def test_other_options_do_not_go_on_from_a_checkpoint(reranker: Train, tmp_path:
 
 
 def test_validation_may_come_from_elsewhere(reranker: Train, tmp_path: Path) -> None:
-    result = reranker("--validation", f"feedback:{write_lessons(tmp_path / 'elsewhere')}", "--encoder", "demo")
+    result = reranker("--validation", f"feedback:{write_lessons(tmp_path / 'elsewhere')}")
 
     assert result.exit_code == 0, result.output
     assert "64 triplets to learn from, 64 to check on" in result.stderr
@@ -112,7 +112,7 @@ def test_validation_may_come_from_elsewhere(reranker: Train, tmp_path: Path) -> 
         (("--triplets", "lasco:nowhere.json"), "There is no file"),
         (("--encoder", "nothing"), "nothing"),
         (("--strategy", "caption"), "--strategy"),
-        (("--base", "hf:nowhere/at-all"), "base model nowhere/at-all cannot be loaded"),
+        (("--base", "hf:/nowhere/at/all"), "base model /nowhere/at/all cannot be loaded"),
     ],
 )
 def test_what_cannot_work_is_one_clean_line(reranker: Train, arguments: tuple[str, ...], said: str) -> None:
