@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 from apiflask import APIFlask
 
+from api.app import create_app
 from core.context import Context
 from core.ids import new_id
 from core.keys import blob_key, thumbnail_key
@@ -24,6 +26,9 @@ from core.models import (
     UnitKind,
     WorkerBeat,
 )
+from storage.engine import create_engine
+from storage.uow import uow_factory
+from tests.integration.api.conftest import caller
 
 pytestmark = pytest.mark.integration
 Call = Callable[..., Any]
@@ -206,6 +211,8 @@ def test_another_tenant_sees_nothing(call: Call, stranger: Call, ctx: Context, a
         "patch_gallery": {"json": {}},
         "patch_image": {"json": {"attributes": {"color": "stolen"}}},
         "create_query": {"json": {"text": "red"}},
+        "create_export": {"json": {}},
+        "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
     }
     document = app.test_client().get("/openapi.json").get_json()
@@ -247,3 +254,60 @@ def test_of_two_changes_with_the_same_tag_one_wins(call: Call) -> None:
     with ThreadPoolExecutor(8) as pool:
         statuses = sorted(pool.map(change, ["cpu", "gpu"] * 4))
     assert statuses == [200] + [412] * 7
+
+
+def test_long_polls_hold_no_connection_while_they_wait(ctx: Context, call: Call, gallery: str) -> None:
+    """Two waiters and a third request share one connection to Postgres."""
+    job = call("POST", f"/galleries/{gallery}/queries", json={"text": "red"}).json
+    engine = create_engine(ctx.settings.model_copy(update={"database_pool_size": 1}))
+    lone = replace(ctx, uow=uow_factory(engine, ctx.settings))
+    ask = caller(create_app(lone), lone, "shop")
+    path = f"/jobs/{job['id']}"
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(ask, "GET", f"{path}?wait=30") for _ in range(2)]
+        for _ in range(20):
+            assert ask("GET", path).json["state"] == "queued"
+        assert not any(each.done() for each in waiting)
+        with ctx.uow() as uow:
+            uow.jobs.set_state(UUID(job["id"]), JobState.CANCELED)
+            uow.commit()
+        assert {each.result(timeout=20).json["state"] for each in waiting} == {"canceled"}
+    engine.dispose()
+
+
+def test_an_export_and_its_link(call: Call, ctx: Context, gallery: str) -> None:
+    job = call("POST", f"/galleries/{gallery}/exports", json={"callback_url": "https://shop.example/hook"}).json
+    assert (job["kind"], job["links"]["deliveries"]) == ("export", f"{job['links']['self']}/deliveries")
+    with ctx.uow() as uow:
+        file = {"key": "tenants/x/part", "rows": 1, "size_bytes": 2}
+        uow.jobs.set_result(UUID(job["id"]), {"format": "parquet", "rows": 1, "files": [file]})
+        uow.commit()
+    result = call("GET", f"/jobs/{job['id']}").json["result"]
+    assert "Signature" in result["files"][0]["url"]
+    assert call("GET", f"/jobs/{job['id']}/deliveries").json == {"items": []}
+    call("POST", f"/jobs/{job['id']}/cancel")
+    (delivery,) = call("GET", f"/jobs/{job['id']}/deliveries").json["items"]
+    assert (delivery["state"], delivery["attempts"], delivery["url"]) == ("pending", 0, "https://shop.example/hook")
+
+
+def test_every_job_takes_a_callback(call: Call, gallery: str) -> None:
+    url = {"callback_url": "https://shop.example/hook"}
+    made = [
+        call("POST", f"/galleries/{gallery}/imports", data={"file": (BytesIO(b"x"), "a.jpg"), **url}),
+        call("POST", f"/galleries/{gallery}/queries", json={"text": "red", **url}),
+        call("POST", f"/galleries/{gallery}/queries", data={"text": "red", **url}, content_type="multipart/form-data"),
+        call("POST", f"/galleries/{gallery}/exports", json=url),
+        call("DELETE", f"/galleries/{gallery}", query_string=url),
+    ]
+    assert [each.status_code for each in made] == [202] * 5, [each.text for each in made]
+    assert all(each.json["links"]["deliveries"] for each in made)
+
+
+def test_a_webhook_secret_is_made_once_and_replaced_on_demand(call: Call, stranger: Call) -> None:
+    first = call("GET", "/webhooks/secret")
+    assert first.json["secret"].startswith("whsec_")
+    assert first.headers["Cache-Control"] == "no-store"
+    assert call("GET", "/webhooks/secret").json == first.json
+    renewed = call("POST", "/webhooks/secret").json
+    assert call("GET", "/webhooks/secret").json == renewed != first.json
+    assert stranger("GET", "/webhooks/secret").json not in (first.json, renewed)

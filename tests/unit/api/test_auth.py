@@ -75,6 +75,7 @@ def test_another_tenants_objects_do_not_exist(
         "patch_gallery": {"json": {}},
         "patch_image": {"json": {"attributes": {}}},
         "create_query": {"json": {"text": "red"}},
+        "create_export": {"json": {}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
         "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},
     }
