@@ -1,6 +1,7 @@
 """Tiny data sets in the official layouts, with pictures that our own generator draws."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ CIRR_NAMES = [*GROUP, "dev-2-0-img0", "dev-2-0-img1"]
 CIRCO_IDS = [11, 12, 13, 200, 1000]
 
 
+@cache
 def picture(number: int) -> bytes:
     """The JPEG of one of our products; another number, another one."""
     products = list(all_products())
