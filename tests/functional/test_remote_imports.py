@@ -39,7 +39,8 @@ def manifest(site: WebServer) -> bytes:
 
 def nightly(service: Service, gallery: str, site: WebServer) -> dict[str, Any]:
     site.forget()
-    return service.ended(service.import_files(gallery, ("catalog.csv", manifest(site))))["progress"]
+    progress: dict[str, Any] = service.ended(service.import_files(gallery, ("catalog.csv", manifest(site))))["progress"]
+    return progress
 
 
 def test_the_second_night_downloads_nothing(service: Service, site: WebServer) -> None:
