@@ -12,7 +12,7 @@ from rich.table import Table
 from cli.demo.queries import TOP
 from cli.demo.session import Asked
 
-MIN_TOP = 40
+MIN_TOP = 45
 
 
 @dataclass(frozen=True)

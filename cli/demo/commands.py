@@ -63,7 +63,7 @@ def demo(*, out: Path) -> None:
 def demo_check(*, out: Path) -> None:
     """Run 50 composed queries on the demo gallery and count the intended products in the top 5, by stage.
 
-    Exit code 0: at least 40 of 50 after re-ranking, and re-ranking is not worse than the coarse order.
+    Exit code 0: at least 45 of 50 after re-ranking, and re-ranking is not worse than the coarse order.
     """
     console, watch = output(), Stopwatch()
     details = out / "check.json"
