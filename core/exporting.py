@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from uuid import UUID
 
 from core.context import Context
@@ -142,15 +142,15 @@ class _Writing:
 class _Written:
     job: Job
     part: Part
-    file: dict[str, str | int]
+    file: dict[str, Any]
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
         """The file in the job's result, its rows in the counters; what was deleted since planning counts as that."""
         fresh = uow.jobs.lock(self.job.id)
-        known = fresh.result if fresh and fresh.result else {"format": FORMAT, "rows": 0, "files": []}
+        known: dict[str, Any] = (fresh.result if fresh else None) or {"format": FORMAT, "rows": 0, "files": []}
         files = sorted([*known["files"], self.file], key=lambda file: str(file["key"]))
         uow.jobs.set_result(self.job.id, {**known, "rows": sum(file["rows"] for file in files), "files": files})
-        written = min(int(self.file["rows"]), self.part.rows)
+        written = min(self.file["rows"], self.part.rows)
         uow.jobs.count(self.job.id, {Outcome.CREATED: written, Outcome.DELETED: self.part.rows - written})
         return ()
 

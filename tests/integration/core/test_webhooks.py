@@ -244,7 +244,9 @@ def shown(ctx: Context, job: Job, links: dict[str, str]) -> dict[str, Any]:
         assert job.result is not None
         job = replace(job, result=query_result(job.result, queries.ranked(ctx, job)))
     view = jobs.JobView(job=job, waiting_for=None, eta_seconds=None)
-    body: dict[str, Any] = json.loads(job_out(view, Links.model_construct(None, **links)).model_dump_json(warnings=False))
+    body: dict[str, Any] = json.loads(
+        job_out(view, Links.model_construct(None, **links)).model_dump_json(warnings=False)
+    )
     for row in (body["result"] or {}).get("results", []):
         row |= {"image_url": None, "thumbnail_url": None}
     return body

@@ -30,7 +30,7 @@ def signed(value: int) -> int:
 
 def labels_of(phashes: list[int], tints: list[int], distance: int) -> list[int]:
     found: NDArray[np.int64] = label(np.array(phashes, np.int64), np.array(tints, np.int64), distance=distance)
-    return found.tolist()
+    return [int(each) for each in found]
 
 
 # Few bits around few centres, so that neighbours, chains and equals all come up.
