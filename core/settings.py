@@ -137,7 +137,7 @@ class Settings(BaseSettings):
 
     # duplicates and exports
     duplicate_distance: int = Field(
-        4, ge=0, le=10, description="Bits of 64 that near-duplicates may differ in, unless a request says otherwise."
+        4, ge=0, le=8, description="Bits of 64 that near-duplicates may differ in, unless a request says otherwise."
     )
     duplicates_max_images: int = Field(
         500_000, ge=1, description="Largest gallery that is searched for near-duplicates; an API process holds it."
