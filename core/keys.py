@@ -13,6 +13,16 @@ def thumbnail_key(tenant_id: UUID, sha256: str) -> str:
     return f"tenants/{tenant_id}/thumbnails/{sha256[:2]}/{sha256}"
 
 
+def thumbnail_shelf(tenant_id: UUID, shelf: str) -> str:
+    """Prefix of the thumbnails whose hash begins with two hex digits."""
+    return f"tenants/{tenant_id}/thumbnails/{shelf}/"
+
+
+def sha256_of_key(key: str) -> str:
+    """The hash that a picture's or a thumbnail's key ends with."""
+    return key.rpartition("/")[2]
+
+
 def upload_key(tenant_id: UUID, job_id: UUID, number: int) -> str:
     """Key of the n-th file of an import."""
     return f"tenants/{tenant_id}/uploads/{job_id}/{number}"

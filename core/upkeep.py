@@ -5,7 +5,7 @@ Every step works in short transactions, may be killed at any point, and may run 
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, product
 from uuid import UUID
 
 import structlog
@@ -13,7 +13,16 @@ import structlog
 from core.context import Context
 from core.errors import UnavailableError
 from core.ids import made_at
-from core.keys import blob_key, export_prefix, job_of_upload, job_prefix, thumbnail_key, uploads_prefix
+from core.keys import (
+    blob_key,
+    export_prefix,
+    job_of_upload,
+    job_prefix,
+    sha256_of_key,
+    thumbnail_key,
+    thumbnail_shelf,
+    uploads_prefix,
+)
 from core.models import Job
 from core.ports import BlobRef
 
@@ -143,6 +152,26 @@ def _keys(ref: BlobRef) -> tuple[str, str]:
     return blob_key(ref.tenant_id, ref.sha256), thumbnail_key(ref.tenant_id, ref.sha256)
 
 
+def adopt_orphans(ctx: Context, stopping: Stopping) -> int:
+    """Give pictures without a row, left by a crash between the two, a condemned one. Returns how many.
+
+    From there they go the way of all condemned pictures, which an import that is storing one right now can still stop.
+    A round looks at a twenty-fourth of the bucket, by the hour; thumbnails are stored first, so none is overlooked.
+    """
+    hour = int(ctx.clock.now().timestamp() // 3600)
+    shelves = [f"{shelf:02x}" for shelf in range(256) if shelf % 24 == hour % 24]
+    with ctx.uow() as uow:
+        tenants = uow.api_keys.tenants()
+    count = 0
+    for tenant_id, shelf in product(tenants, shelves):
+        keys = iter(ctx.objects.keys(thumbnail_shelf(tenant_id, shelf)))
+        while not stopping() and (some := list(islice(keys, BLOBS))):
+            with ctx.uow() as uow:
+                count += uow.blobs.adopt(tenant_id, [sha256_of_key(key) for key in some])
+                uow.commit()
+    return count
+
+
 def sweep_uploads(ctx: Context, stopping: Stopping) -> int:
     """Delete files of requests that died before their job was stored: shoppers' pictures among them. Returns how many.
 
@@ -171,4 +200,13 @@ def _jobs_with_uploads(ctx: Context, tenant_id: UUID) -> Iterator[UUID]:
         last = job_id
 
 
-STEPS = (expire_jobs, expire_keys, expire_uploads, forget_versions, condemn_blobs, collect_blobs, sweep_uploads)
+STEPS = (
+    expire_jobs,
+    expire_keys,
+    expire_uploads,
+    forget_versions,
+    adopt_orphans,
+    condemn_blobs,
+    collect_blobs,
+    sweep_uploads,
+)

@@ -191,6 +191,10 @@ class Blobs(Protocol):
         """Lock condemned blobs untouched since `before`: whoever wants one waits for this transaction."""
         ...
 
+    def adopt(self, tenant_id: UUID, sha256s: Sequence[str]) -> int:
+        """Condemned rows, touched now, for those that have none; returns how many."""
+        ...
+
     def remove(self, blobs: Sequence[BlobRef]) -> None:
         """Delete rows whose objects are gone."""
         ...

@@ -66,6 +66,12 @@ _LOCK_CONDEMNED = text(f"""
     ORDER BY tenant_id, sha256 LIMIT :limit FOR UPDATE SKIP LOCKED
 """)  # noqa: S608 - our own text
 
+_ADOPT = text("""
+    INSERT INTO blobs (tenant_id, sha256, size_bytes, width, height, media_type, touched_at, condemned)
+    SELECT :tenant_id, sha256, 0, 0, 0, '', now(), true FROM unnest(CAST(:sha256s AS text[])) AS orphan (sha256)
+    ORDER BY sha256 ON CONFLICT DO NOTHING
+""")
+
 _REMOVE = text("""
     DELETE FROM blobs
     USING unnest(CAST(:tenant_ids AS uuid[]), CAST(:sha256s AS text[])) AS gone (tenant_id, sha256)
@@ -110,6 +116,10 @@ class SqlBlobs:
         """Lock condemned blobs that nobody touched since `before`: whoever wants one waits for this transaction."""
         rows = self._transaction.execute(_LOCK_CONDEMNED, {"before": before, "limit": limit})
         return tuple(BlobRef(*row) for row in rows)
+
+    def adopt(self, tenant_id: UUID, sha256s: Sequence[str]) -> int:
+        """Condemned rows, touched now, for those that have none; returns how many."""
+        return self._transaction.execute(_ADOPT, {"tenant_id": tenant_id, "sha256s": list(sha256s)}).rowcount
 
     def remove(self, blobs: Sequence[BlobRef]) -> None:
         """Delete rows whose objects are gone."""

@@ -211,6 +211,22 @@ def test_a_collector_that_dies_after_the_objects_leaves_no_row_that_counts(house
         assert uow.blobs.lock_condemned(before=house.clock.now(), limit=9) == ()
 
 
+def test_an_object_without_a_row_goes_within_two_days_unless_an_import_was_just_storing_it(house: House) -> None:
+    orphan, arriving = builders.blob("orphan"), builders.blob("arriving")
+    for blob in (orphan, arriving):
+        for key in house.keys(blob):
+            house.ctx.objects.put(key, b"stored", media_type="image/jpeg")
+    adopted = 0
+    for hour in range(24):
+        house.clock.ahead = timedelta(hours=hour)
+        adopted += upkeep.adopt_orphans(house.ctx, lambda: False)
+    assert adopted == 2
+    house.store("arriving")  # the batch that was storing it commits
+    house.show("sku", arriving)
+    house.tidy_after(2 * DAY)
+    assert (house.has_object(orphan), house.has_object(arriving)) == (False, True)
+
+
 def test_collectors_at_once_do_no_harm(house: House) -> None:
     blobs = [house.store(f"left {number}") for number in range(30)]
     house.clock.ahead = 2 * DAY
