@@ -4,10 +4,8 @@ Two steps: the vision tower learns to read pictures (`tower.py`), then the text 
 aligned with the frozen vision tower contrastively, as in LiT (Zhai et al. 2022, arXiv 2111.07991).
 """
 
-import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,24 +122,3 @@ def write_model(model: CLIP, seen_tokens: Tensor, shape: EncoderShape, out: Path
     save_file(weights, out / "open_clip_model.safetensors", metadata={"format": "pt"})
     config = {"model_cfg": shape.model_cfg(), "preprocess_cfg": PREPROCESSING}
     (out / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the training."""
-    recipe = EncoderRecipe()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the finished model")
-    parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints and drawn pictures")
-    parser.add_argument("--tower-rounds", type=int, nargs="+", default=recipe.tower.rounds)
-    parser.add_argument("--alignment-steps", type=int, default=recipe.alignment.steps)
-    parser.add_argument("--threads", type=int, default=None, help="torch threads")
-    options = parser.parse_args(arguments)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    tower = replace(recipe.tower, rounds=tuple(options.tower_rounds))
-    alignment = replace(recipe.alignment, steps=options.alignment_steps)
-    train_encoder(replace(recipe, tower=tower, alignment=alignment), out=options.out, work=options.work)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from retrieval.datasets.triplets import TripletSet, hold_out, read_triplets
 from retrieval.evaluate.embeddings import VectorCache
 from retrieval.prompt import PROMPT_VERSION
 from retrieval.rerank import DEFAULT_WEIGHT, build_judge
-from retrieval.train import reranker
+from retrieval.train import checkpoints, reranker
 from retrieval.train.adapter_files import About, calibrate, metrics_of, write_adapter
 from retrieval.train.lora import Learner, LoraShape, build_learner
 from retrieval.train.mining import MiningRule, Stage1, build_miner
@@ -90,7 +90,7 @@ def test_an_interrupted_training_ends_like_an_uninterrupted_one(
         saved.append(int(str(state["step"])))
         original(path, state)
 
-    original = reranker.write_state
+    original = checkpoints.write_state
     monkeypatch.setattr(reranker, "write_state", write)
     with pytest.raises(KeyboardInterrupt):
         train_adapter(learner(base), material, recipe, work=tmp_path / "halves")
