@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import amqp
-
 from cli.local.child import Child
 from cli.local.supervisor import Supervisor
 from core.settings import inherited_environment
@@ -89,8 +87,10 @@ def _free_port() -> int:
 
 
 def _answers(port: int) -> bool:
+    """Whether it offers to begin a connection by the protocol's version 0-9-1."""
     try:
-        with amqp.Connection(f"127.0.0.1:{port}", connect_timeout=1):
-            return True
-    except (OSError, amqp.AMQPError):
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"  # the type of a method's frame
+    except OSError:
         return False
