@@ -115,6 +115,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
         torch_threads=1,
         fetch_networks="127.0.0.1",
         fetch_ports="1024-65535",
+        webhook_pauses_s=(0.2, 0.2),
     )
     with running_stack(settings) as stack:
         headers = {"Authorization": f"Bearer {stack.api_key}"}

@@ -1,0 +1,92 @@
+"""What leaves the service by itself: webhooks and exports, with real workers and the scheduler."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from core.webhooks import signature
+from tests import pictures
+from tests.functional.conftest import Service, zipped
+from tests.functional.test_command_line import setr
+
+pytestmark = pytest.mark.functional
+
+
+@dataclass
+class Receiver:
+    """Refuses the first call of each job, and keeps what came."""
+
+    port: int = 0
+    came: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def status(self, headers: dict[str, str]) -> int:
+        return 204 if sum(seen["webhook-id"] == headers["webhook-id"] for seen, _ in self.came) > 1 else 500
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    held = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            held.came.append((headers, self.rfile.read(int(headers["content-length"]))))
+            self.send_response(held.status(headers))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    held.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield held
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_import_calls_back_until_it_is_heard(service: Service, receiver: Receiver) -> None:
+    gallery = service.gallery("calling")
+    files = {"file": ("a.zip", zipped({"a.jpg": pictures.jpeg(), "b.jpg": pictures.jpeg(), "c.jpg": b"broken"}))}
+    made = service.http.post(f"/galleries/{gallery}/imports", files=files, data={"callback_url": receiver.url}).json()
+    service.until(lambda: len(receiver.came) == 2)
+    (delivery,) = service.until(lambda: delivered(service, made))
+    assert (delivery["state"], delivery["attempts"], delivery["status"]) == ("delivered", 2, 204)
+    secret = service.http.get("/webhooks/secret").json()["secret"]
+    for headers, body in receiver.came:
+        expected = signature(secret, made["id"], int(headers["webhook-timestamp"]), body)
+        assert headers["webhook-signature"] == expected
+        event = json.loads(body)
+        assert event["type"] == "job.partially_succeeded"
+        assert {**event["data"], "links": None} == {**service.job(made["id"]), "links": None}
+    (group,) = service.http.get(f"/galleries/{gallery}/duplicates").json()["items"]
+    assert [image["external_id"] for image in group["images"]] == ["a.jpg", "b.jpg"]
+
+
+def delivered(service: Service, job: dict[str, Any]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = service.http.get(f"/jobs/{job['id']}/deliveries").json()["items"]
+    return [item for item in items if item["state"] == "delivered"]
+
+
+def test_a_gallery_is_exported_to_this_disk(service: Service, tmp_path: Path) -> None:
+    gallery = service.gallery("leaving")
+    service.ended(service.import_files(gallery, ("a.jpg", pictures.jpeg()), ("b.png", pictures.png())))
+    done = setr(service, "export", gallery, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(tmp_path / "part-00000.parquet").to_pylist()
+    assert sorted(row["external_id"] for row in table) == ["a.jpg", "b.png"]
+    assert all(abs(sum(value**2 for value in row["vector"]) - 1) < 0.01 for row in table)
