@@ -16,6 +16,7 @@ from core.settings import Settings, load_settings
 from retrieval.compose import StrategyComposer
 from retrieval.datasets.composed import CirDataset
 from retrieval.datasets.triplets import FILES, FOLDERS, hold_out, read_triplets, share_galleries
+from retrieval.specs import parse_judge_spec
 from retrieval.strategies import COMPOSED
 
 if TYPE_CHECKING:
@@ -106,13 +107,14 @@ def run(choice: Choice, given: Mapping[str, Any], settings: Settings, *, console
     limit_threads(settings)
     recipe = _recipe(given)
     material = _material(choice, recipe, settings, console)
-    base = choice.base if choice.base == "demo" or choice.base.startswith("hf:") else f"hf:{choice.base}"
-    learner = build_learner(base, settings, recipe.lora, batch=choice.batch, seed=recipe.seed)
+    spec = choice.base if choice.base == "demo" or choice.base.startswith("hf:") else f"hf:{choice.base}"
+    learner = build_learner(spec, settings, recipe.lora, batch=choice.batch, seed=recipe.seed)
     if choice.gradient_checkpointing:
         learner.checkpoint_gradients()
     trained = train_adapter(learner, material, recipe, work=choice.work)
     fitted = calibrate(learner, material, recipe)
-    about = About(base, choice.triplets, choice.validation)
+    base = parse_judge_spec(spec, models_dir=settings.models_dir).base  # `demo` names a base and an adapter
+    about = About(f"hf:{base}", choice.triplets, choice.validation)
     metrics = metrics_of(about, learner, material, recipe, (trained, fitted))
     write_adapter(choice.out, learner, fitted.calibration, metrics)
     return metrics

@@ -76,8 +76,11 @@ def test_a_folder_that_exists_is_left_alone(reranker: Train, tmp_path: Path) -> 
     assert not (tmp_path / "out.work").exists()
 
 
-def test_other_options_do_not_go_on_from_a_checkpoint(reranker: Train, tmp_path: Path) -> None:
-    assert reranker().exit_code == 0
+def test_other_options_do_not_go_on_from_a_checkpoint(reranker: Train, models_dir: Path, tmp_path: Path) -> None:
+    first = reranker()
+    assert first.exit_code == 0, first.output
+    base = models_dir / "demo-reranker" / "base"
+    assert f"SETR_RERANKER='hf:{base}+lora={tmp_path / 'out'}'" in first.stdout
     (tmp_path / "out").rename(tmp_path / "first")
 
     other = reranker("--seed", "5")
