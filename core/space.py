@@ -15,6 +15,8 @@ from core.ports import Composer, Encoder, UnitOfWork
 MEAN_SAMPLE = 10_000
 CONCEPT_MAX_WORDS = 3
 CONCEPTS_PER_ATTRIBUTE = 500
+SAME_FROM = 1.0 - 1e-4
+"""Cosine from which on two concepts are one to the encoder; different words that it knows are further apart."""
 REFRESH_AFTER_S = 60.0
 READ_SHARE = 0.02
 """Reading a large gallery's words takes long, so it is done less often: at most this share of the time."""
@@ -65,7 +67,7 @@ class Spaces:
             attributes = words_of(by_attribute)
             concepts = self._concepts(uow, vocabulary(attributes, self._composer.general_vocabulary()), index, encoder)
             uow.commit()
-        return Space(mean=mean, concepts=concepts, attributes=attributes)
+        return Space(mean=mean, concepts=told_apart(concepts), attributes=attributes)
 
     def _concepts(self, uow: UnitOfWork, wanted: Mapping[str, ConceptKind], index: Index, encoder: Encoder) -> Concepts:
         stored = uow.concepts.load(index.id)
@@ -94,10 +96,25 @@ def words_of(by_attribute: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
 
 
 def vocabulary(words: Iterable[str], general: Mapping[str, tuple[str, ...]]) -> dict[str, ConceptKind]:
-    """The catalog's own attribute words, or general product words when it has none; scenes as contrast."""
-    products = sorted(words) or general[ConceptKind.PRODUCT]
+    """General scenes and product words, and the catalog's own words, which may be few, and odd, or none."""
     scenes = dict.fromkeys(general[ConceptKind.SCENE], ConceptKind.SCENE)
-    return scenes | dict.fromkeys(products, ConceptKind.PRODUCT)
+    return scenes | dict.fromkeys([*general[ConceptKind.PRODUCT], *sorted(words)], ConceptKind.PRODUCT)
+
+
+def told_apart(concepts: Concepts) -> Concepts:
+    """The concepts whose vector no other concept has: words that an encoder never met all look the same to it."""
+    vectors = concepts.vectors
+    # Neighbours in order along any one direction find equal vectors without comparing each with each.
+    order = np.argsort(vectors @ np.random.default_rng(0).standard_normal(vectors.shape[1]))
+    equal = (vectors[order[1:]] * vectors[order[:-1]]).sum(axis=1) > SAME_FROM
+    alone = np.ones(len(vectors), np.bool_)
+    alone[order[1:][equal]] = alone[order[:-1][equal]] = False
+    kept = np.flatnonzero(alone)
+    return Concepts(
+        terms=tuple(concepts.terms[place] for place in kept),
+        kinds=tuple(concepts.kinds[place] for place in kept),
+        vectors=vectors[kept],
+    )
 
 
 def _mean(uow: UnitOfWork, index: Index, count: int) -> Vector | None:

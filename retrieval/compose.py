@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from core.errors import InvalidInputError
 from core.models import ConceptKind
-from core.ports import Composition, CompositionInput
+from core.ports import Composition, CompositionInput, Encoder, Phrases
 from retrieval.strategies import COMPOSED, SINGLE_MODALITY, Strategy
 from retrieval.strategies.centring import Centre
+from retrieval.strategies.reading import read
 from retrieval.strategies.soft import soft, soften
 from retrieval.vocabulary import PRODUCTS, SCENES
 
@@ -36,6 +37,13 @@ class StrategyComposer:
         if query.negative_text is None or compose is soft:  # which avoids by itself
             return composition
         return soften(composition, Centre.of(query), avoid=query.negative_text)
+
+    def phrases(self, text: str, encoder: Encoder) -> Phrases:
+        """Take a relative text apart into phrases, and encode them."""
+        said = read(text)
+        vectors = encoder.encode_texts([*said.wanted, *said.avoided])
+        wanted = len(said.wanted)
+        return Phrases(wanted=vectors[:wanted], avoided=vectors[wanted:], kept=said.kept)
 
     def general_vocabulary(self) -> dict[str, tuple[str, ...]]:
         """Terms that need no catalog: keys `product` and `scene`."""

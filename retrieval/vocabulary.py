@@ -60,6 +60,9 @@ DETAILS: tuple[str, ...] = (
 PRODUCTS: tuple[str, ...] = (*(term for terms in EXCLUSIVE.values() for term in terms), *DETAILS)
 """What shoppers mean. May be kept from a reference."""
 
+KIND = "kind"
+"""The aspect of what a product is: the subject of its picture."""
+
 ASPECT_OF: Mapping[str, str] = MappingProxyType({term: aspect for aspect, terms in EXCLUSIVE.items() for term in terms})
 """Term -> the aspect in `EXCLUSIVE` that it is a value of."""
 

@@ -15,6 +15,8 @@ from core.ports.method import (
     EncoderRegistry,
     Judge,
     JudgeIdentity,
+    Phrases,
+    RelativeText,
 )
 from core.ports.services import Clock, Doorbell, ObjectStore
 from core.ports.sources import RemoteVersions, SourceBuckets, Uploads
@@ -53,6 +55,8 @@ __all__ = [
     "JudgeIdentity",
     "NotModified",
     "ObjectStore",
+    "Phrases",
+    "RelativeText",
     "RemoteVersions",
     "Reply",
     "SavedResponse",

@@ -62,12 +62,31 @@ class Composition:
 
 
 @dataclass(frozen=True, slots=True)
+class RelativeText:
+    """A relative text in phrases: what it wants, what it wants to avoid, and what of the reference is to stay."""
+
+    wanted: tuple[str, ...] = ()
+    avoided: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """A `RelativeText` for arrays: unit vectors [k, d] of what is `wanted` and `avoided`, and the words of `kept`."""
+
+    wanted: Vectors
+    avoided: Vectors
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CompositionInput:
     """What a strategy composes. All vectors are unit vectors of one encoder; absent modalities are None.
 
     `attributes` maps a concept's term to the attribute that it is a value of, where the catalog says so: values of one
     attribute exclude each other, so that a text which names one replaces another. `caption` is the text vector of a
-    description of the target, where a captioner has written one.
+    description of the target, where a captioner has written one. `phrases` are those of the text; without them it
+    counts as one phrase that is wanted.
     """
 
     reference: Vector | None
@@ -77,6 +96,7 @@ class CompositionInput:
     concepts: Concepts | None
     attributes: Mapping[str, str] = field(default_factory=dict)
     caption: Vector | None = None
+    phrases: Phrases | None = None
 
 
 class Composer(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.models import Concepts, Vectors
 from core.ports import Composer, Encoder
-from core.space import CONCEPT_MAX_WORDS, CONCEPTS_PER_ATTRIBUTE, Space, vocabulary, words_of
+from core.space import CONCEPT_MAX_WORDS, CONCEPTS_PER_ATTRIBUTE, Space, told_apart, vocabulary, words_of
 from retrieval.datasets.wording import NOUNS, WORDINGS
 
 MISSING_SHARE = 0.3
@@ -35,7 +35,7 @@ def build_space(vectors: Vectors, attributes: Attributes, *, encoder: Encoder, c
     words = words_of(_frequent_values(attributes))
     kinds = vocabulary(words, composer.general_vocabulary())
     concepts = Concepts(terms=tuple(kinds), kinds=tuple(kinds.values()), vectors=encoder.encode_texts(list(kinds)))
-    return Space(mean=vectors.mean(axis=0, dtype=np.float32), concepts=concepts, attributes=words)
+    return Space(mean=vectors.mean(axis=0, dtype=np.float32), concepts=told_apart(concepts), attributes=words)
 
 
 def use_attributes(attributes: Attributes, use: AttributeUse) -> Attributes:

@@ -1,6 +1,6 @@
 """Other ways to build the intersection, and tunable unions: for evaluation only, beside the strategies of the API.
 
-Each intersection is the text plus what it keeps of the reference, as `intersection` is; they differ in what they keep.
+Each intersection here is the text plus what it keeps of the reference; they differ in what they keep.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,17 +12,18 @@ import numpy as np
 from core.models import Explanation, Vector
 from core.ports import Composition, CompositionInput
 from retrieval.strategies.centring import Centre
-from retrieval.strategies.intersection import (
+from retrieval.strategies.linear import unit
+from retrieval.strategies.product import fuse_directions, harris
+from retrieval.strategies.sparse import (
     Halves,
     Parts,
     Vocabulary,
     halves_of,
     search_for_both,
+    sparse_intersection,
     take_apart,
     weighted,
 )
-from retrieval.strategies.linear import unit
-from retrieval.strategies.product import fuse_directions, harris
 from retrieval.strategies.union import present, slerp_of, sum_of
 
 Strategy = Callable[[CompositionInput], Composition]
@@ -83,7 +84,7 @@ def contrast(reference: Vector, text: Vector, vocabulary: Vocabulary) -> Vector:
 
 
 def keeping(keep: Keep) -> Strategy:
-    """The text plus what `keep` keeps of the reference; without concepts the whole reference, as in `intersection`."""
+    """The text plus what `keep` keeps of the reference; without concepts the whole reference, as in `sparse`."""
 
     def strategy(query: CompositionInput) -> Composition:
         centre = Centre.of(query)
@@ -96,7 +97,7 @@ def keeping(keep: Keep) -> Strategy:
 
 
 def intersection_as_and(query: CompositionInput) -> Composition:
-    """`intersection`'s text and kept reference, their similarities multiplied instead of added."""
+    """`sparse_intersection`'s text and kept reference, their similarities multiplied instead of added."""
     found = halves_of(query)
 
     def fuse(to_text: Vector, to_kept: Vector) -> Vector:
@@ -121,6 +122,7 @@ def union_grid(step: float = 0.02) -> dict[str, Strategy]:
 ABLATIONS: Mapping[str, Strategy] = MappingProxyType(
     {
         "product-harris": harris,
+        "intersection-sparse": sparse_intersection,
         "intersection-literal": keeping(literal),
         "intersection-words": keeping(words),
         "intersection-relevant": keeping(relevant),

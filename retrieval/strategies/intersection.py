@@ -1,176 +1,206 @@
-"""The intersection: the text, plus the part of the reference that is about the product and that the text leaves alone.
+"""The intersection: what the text asks for, and of the reference what the text leaves alone, all of it at once.
 
-An independent reconstruction of SETR's stage 1 (arXiv 2509.26012), whose internals are not public. The reference is
-taken apart into the catalog's own words and scenery (non-negative and sparse, as in SpLiCE, arXiv 2402.10376). Scenery
-and words that the text replaces are dropped; the words that stay are added to the text, and, with less weight, what no
-word names.
+An independent reconstruction of SETR's stage 1 (arXiv 2509.26012), whose internals are not public. Reference, text and
+candidates are read by the same facets (kind, colour, pattern, …). In each facet a target shows what the text names, or
+else what the reference shows; the scene is a facet that counts only if the text speaks of it. docs/method.md has the
+formulas, and what else was tried.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.models import ConceptKind, Concepts, Explanation, Vector, Vectors
-from core.ports import Composition, CompositionInput
+from core.models import Explanation, Vector, Vectors
+from core.ports import Composition, CompositionInput, Phrases
 from retrieval.decomposition import decompose
 from retrieval.strategies.centring import Centre
-from retrieval.strategies.linear import inner_product, unit
-from retrieval.vocabulary import ASPECT_OF
+from retrieval.strategies.facets import Facets, Mask
+from retrieval.strategies.linear import unit
+from retrieval.strategies.reading import speaks_of
+from retrieval.strategies.sparse import sparse_intersection
+from retrieval.strategies.union import present
 
-KEPT_WEIGHT = 1.0
-"""gamma of text + gamma * kept, both unit vectors."""
-REMAINDER_WEIGHT = 0.5
-"""Weight of what no word names (shape, style) beside the words that stay, both unit vectors."""
-REFERENCE_SPARSITY = 0.06
-TEXT_SPARSITY = 0.1
+SPARSITY = 0.07
+"""Of the reference's decomposition, relative to its largest similarity: what would leave no concept at all is 1."""
 NAMED_FROM = 0.5
-"""A text names the concepts that weigh at least this much of its heaviest one."""
-KNOWN_FROM = 0.5
-"""Scenes nearer to the mean scene than this much of the farthest one are words that the encoder cannot tell apart."""
-MAX_TERMS = 8
+"""A phrase names concepts that explain at least this much of it, relative to the one that explains most."""
+MAX_NAMED = 3
+"""Facets that one phrase names at most."""
+NEWS_FROM = 0.25
+"""Share of what a text says of a facet that must be news to matter: the rest repeats what the reference shows."""
+FLOOR = 1e-3
+"""How likely a reading is to be plainly wrong: no facet rules a picture out alone."""
+GIST_WEIGHT = 0.5
+"""Weight of what the text says as a whole, concepts or not. A facet that the text names has 1."""
+REST_WEIGHT = 0.5
+"""Weight of what no concept says of the reference."""
+MAX_TERMS = 10
 """Terms that an explanation lists at most, kept and dropped each."""
-LISTED_FROM = 0.15
-"""Terms that weigh less than this much of the heaviest one are noise, and not listed."""
-
-Mask = NDArray[np.bool_]
-"""One truth value for each concept [m]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The concepts seen from the texts' centre: unit `directions` [m, d], which are products, and their attributes."""
-
-    terms: tuple[str, ...]
-    directions: Vectors
-    product: Mask
-    attributes: tuple[str | None, ...]
-
-    @staticmethod
-    def of(concepts: Concepts, centre: Centre, attributes: Mapping[str, str]) -> "Vocabulary":
-        """The catalog's attributes count first; the general vocabulary's aspects help where it has none for a word."""
-        product = np.array([kind is ConceptKind.PRODUCT for kind in concepts.kinds])
-        known = product | _told_apart(concepts.vectors, ~product)
-        return Vocabulary(
-            terms=concepts.terms,
-            directions=np.where(known[:, None], centre.words(concepts.vectors), np.float32(0)),
-            product=product,
-            attributes=tuple(attributes.get(term) or ASPECT_OF.get(term) for term in concepts.terms),
-        )
-
-    def rivals(self, concept: int) -> Mask:
-        """Products that exclude this one: the other values of its attribute."""
-        attribute = self.attributes[concept]
-        same = np.array([attribute is not None and other == attribute for other in self.attributes])
-        same[concept] = False
-        return same & self.product
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Concepts of reference and text, float32 [m] weights >= 0, and what the text does to those of the reference."""
-
-    reference: Vector
-    text: Vector
-    replaced: Mask
+LISTED_FROM = 0.05
+"""Concepts that are less likely than this in their facet are not listed."""
 
 
 def intersection(query: CompositionInput) -> Composition:
-    """Score x -> (text + gamma * kept) . x on pictures x centred with the gallery's mean; needs both modalities.
+    """Score x -> geometric mean, in 0..1, of how likely x is what is wanted in each facet; needs both modalities.
 
-    Both similarities are ANN probes of their own besides their sum, so that the pool holds what is good at either.
-    Without concepts nothing can be told apart: the whole centred reference is kept, and the explanation is empty.
-    An empty gallery (no mean) centres with zero.
+    ANN probes are the text, what is kept of the reference, and their sum. Without concepts nothing can be told apart:
+    the whole centred reference is kept, as `sparse_intersection` has it.
     """
-    return search_for_both(halves_of(query))
+    reference, text = present(query.reference), present(query.text)
+    if query.concepts is None or not query.concepts.terms:
+        return sparse_intersection(query)
+    centre = Centre.of(query)
+    facets = Facets.of(query.concepts, centre, query.attributes)
+    seen = Seen.of(centre.picture(reference), facets)
+    wanted = Wanted.of(query.phrases or Phrases(text[None], text[None][:0]), seen, facets, centre)
+    return Composition(
+        probes=_probes(centre.words(text), seen, wanted, facets),
+        score=_Score(seen, wanted, facets, centre),
+        explanation=_explain(seen, wanted, facets),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """What a query asks for, as unit vectors [d] seen from their centres: by its `text`, and by what it `kept`."""
+class Seen:
+    """What a centred picture `vector` [d] shows: `shares` [m] of each facet's concepts, and how clearly [k], 0..1.
 
+    What kind of thing it is, is always clear. `spread` [1] is the deviation of its similarities, and their unit.
+    """
+
+    vector: Vector
+    shares: Vector
+    clarity: Vector
+    spread: Vector
+
+    @staticmethod
+    def of(vector: Vector, facets: Facets) -> "Seen":
+        """Read one picture."""
+        similarities = facets.directions @ vector
+        spread = facets.spread(similarities)
+        # Sleeves look a little like lampshades: what other concepts explain better does not belong to the reference.
+        scale = np.maximum(np.linalg.norm(vector), np.float32(1e-9))
+        sparsity = SPARSITY * max(float(similarities.max() / scale), 0.0)
+        parts = facets.total(decompose(vector / scale, facets.directions, sparsity=sparsity))
+        largest = np.max(parts, where=~facets.scenes, initial=1e-6)
+        clarity = np.where(facets.subjects, np.float32(1), np.minimum(parts / largest, np.float32(1)))
+        return Seen(vector, facets.shares(similarities, spread), clarity, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the target is to show: how right each concept is for its facet [m], and how much each facet counts [k].
+
+    `changed` [k] are the facets of which the text speaks, `gist` [d] the direction of all that it wants (or zero).
+    """
+
+    right: Vector
+    weights: Vector
+    changed: Mask
+    gist: Vector
+
+    @staticmethod
+    def of(phrases: Phrases, seen: Seen, facets: Facets, centre: Centre) -> "Wanted":
+        """In each facet what the text wants; else anything but what it avoids; else what the reference shows."""
+        wanted, avoided = centre.words(phrases.wanted), centre.words(phrases.avoided)
+        said, refused = said_of(wanted, facets), said_of(avoided, facets)
+        asked = facets.total(said) > 0
+        changed = asked | (facets.total(refused) > 0)
+        right = np.where(facets.spread_over(asked), _news(said, seen, facets), 1.0 - np.minimum(refused, 1.0))
+        kept = np.array([speaks_of(phrases.kept, words) for words in facets.words()])
+        weights = np.where(facets.scenes, 0.0, seen.clarity)
+        return Wanted(
+            right=np.where(facets.spread_over(changed), right, seen.shares).astype(np.float32),
+            weights=np.where(changed | kept, 1.0, weights).astype(np.float32),
+            changed=changed,
+            gist=unit(wanted.sum(axis=0)),
+        )
+
+
+def said_of(phrases: Vectors, facets: Facets) -> Vector:
+    """What phrases, unit vectors [p, d] from the texts' centre, say of the facets that they name: shares, added [m]."""
+    said = np.zeros(len(facets.terms), np.float32)
+    for phrase in phrases:
+        similarities = facets.directions @ phrase
+        shares = facets.shares(similarities, facets.spread(similarities))
+        named = np.zeros(len(facets.starts), np.bool_)
+        named[facets.named(phrase, most=MAX_NAMED, least=NAMED_FROM)] = True
+        said += np.where(facets.spread_over(named), shares, np.float32(0))
+    return said
+
+
+def _news(said: Vector, seen: Seen, facets: Facets) -> Vector:
+    """Shares [m] of what is said; without what the reference shows, if much else is said of the facet.
+
+    A text that names two colours, one of them the reference's, wants the other: "blue rather than red".
+    """
+    news = said * (1.0 - seen.shares)
+    told = facets.spread_over(facets.total(news) >= NEWS_FROM * facets.total(said))
+    chosen = np.where(told, news, said)
+    shares: Vector = chosen / np.maximum(facets.spread_over(facets.total(chosen)), np.float32(1e-9))
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class _Score:
+    """Scores stored vectors [n, d] -> [n]; only facets that count are looked at."""
+
+    seen: Seen
+    wanted: Wanted
+    facets: Facets
     centre: Centre
-    text: Vector
-    kept: Vector
-    explanation: Explanation
+
+    def __call__(self, vectors: Vectors) -> Vector:
+        pictures = self.centre.picture(vectors)
+        counts = self.wanted.weights > 0
+        facets, right = self.facets.only(counts), self.wanted.right[self.facets.spread_over(counts)]
+        shares = facets.shares(pictures @ facets.directions.T, self.seen.spread)
+        likely = FLOOR + (1.0 - FLOOR) * facets.total(shares * right)
+        weights = self.wanted.weights[counts]
+        logs: Vector = np.log(likely) @ weights
+        logs += GIST_WEIGHT * _log_sigmoid(pictures @ self.wanted.gist / self.seen.spread)
+        rest = _rest(self.seen, self.wanted, self.facets)
+        logs += REST_WEIGHT * np.minimum(pictures @ rest / np.maximum(rest @ rest, 1e-9) - 1.0, 0.0)
+        scores: Vector = np.exp(logs / (weights.sum() + GIST_WEIGHT + REST_WEIGHT)).astype(np.float32)
+        return scores
 
 
-def halves_of(query: CompositionInput) -> Halves:
-    """Take reference and text apart; without concepts the whole reference is kept."""
-    if query.reference is None or query.text is None:
-        raise ValueError("compose() calls a strategy only with the modalities that it needs")
-    centre = Centre.of(query)
-    text, kept = centre.words(query.text), unit(centre.picture(query.reference))
-    if query.concepts is None or not query.concepts.terms:
-        return Halves(centre, text, kept, Explanation())
-    vocabulary = Vocabulary.of(query.concepts, centre, query.attributes)
-    parts = take_apart(kept, text, vocabulary)
-    return Halves(centre, _wanted(text, parts, vocabulary), _kept(kept, parts, vocabulary), _explain(parts, vocabulary))
+def _log_sigmoid(values: Vector) -> Vector:
+    logs: Vector = -np.logaddexp(0.0, -values)
+    return logs
 
 
-def search_for_both(found: Halves) -> Composition:
-    """Search for text + gamma * kept, scored on centred pictures."""
-    composed = found.text + KEPT_WEIGHT * found.kept
-
-    def score(vectors: Vectors) -> Vector:
-        return inner_product(composed)(found.centre.picture(vectors))
-
-    probes = unit(np.stack([composed, found.text, found.kept]))
-    return Composition(probes=probes, score=score, explanation=found.explanation)
-
-
-def _told_apart(vectors: Vectors, scenes: Mask) -> Mask:
-    """Which scenes stand out from the mean scene: to a small encoder, all words that it never met are one."""
-    distances = np.zeros(len(vectors), np.float32)
-    if scenes.any():
-        distances[scenes] = np.linalg.norm(vectors[scenes] - vectors[scenes].mean(axis=0), axis=1)
-    told_apart: Mask = scenes & (distances >= KNOWN_FROM * distances.max(initial=0.0))
-    return told_apart
+def _rest(seen: Seen, wanted: Wanted, facets: Facets) -> Vector:
+    """The reference [d] without the directions of all that goes: what no concept says, and what stays anyway."""
+    ignored = facets.scenes & (wanted.weights == 0)
+    goes = facets.spread_over(wanted.changed | ignored) & (seen.shares >= LISTED_FROM)
+    if not goes.any():
+        return seen.vector
+    basis: Vectors = np.linalg.svd(facets.directions[goes], full_matrices=False)[2]
+    rest: Vector = seen.vector - basis.T @ (basis @ seen.vector)
+    return rest
 
 
-def take_apart(reference: Vector, text: Vector, vocabulary: Vocabulary) -> Parts:
-    """Weights of the concepts in centred unit vectors of a reference and a text, and which the text replaces."""
-    # Scenes take part, so that what they explain is not put down to some product word instead.
-    seen = decompose(reference, vocabulary.directions, sparsity=REFERENCE_SPARSITY)
-    products = np.where(vocabulary.product[:, None], vocabulary.directions, np.float32(0))
-    said = decompose(text, products, sparsity=TEXT_SPARSITY)
-    asked = np.zeros(len(seen), np.bool_)
-    replaced = np.zeros(len(seen), np.bool_)
-    for concept in np.flatnonzero((said > 0) & (said >= NAMED_FROM * said.max(initial=0.0))):
-        rivals = vocabulary.rivals(int(concept))
-        # What the reference shows more of than of any rival is no news: the text names it to keep it, or to lose it.
-        if seen[concept] <= np.max(seen, where=rivals, initial=0.0):
-            asked[concept] = True
-            replaced |= rivals
-    return Parts(reference=seen, text=said, replaced=replaced & ~asked)
+def _probes(text: Vector, seen: Seen, wanted: Wanted, facets: Facets) -> Vectors:
+    stays = facets.spread_over(np.where(wanted.changed, np.float32(0), wanted.weights))
+    words = unit((seen.shares * stays) @ facets.directions)
+    kept = unit(words + REST_WEIGHT * unit(_rest(seen, wanted, facets)))
+    asked = wanted.gist if wanted.gist.any() else text
+    return unit(np.stack([asked + kept, asked, kept]))
 
 
-def _wanted(text: Vector, parts: Parts, vocabulary: Vocabulary) -> Vector:
-    """The text without what it names only to replace it, as in "blue rather than red"."""
-    return unit(text - weighted(parts.text, parts.replaced, vocabulary))
+def _explain(seen: Seen, wanted: Wanted, facets: Facets) -> Explanation:
+    """Concepts that the reference shows, as shares of all that it shows clearly; heaviest first."""
+    counts = facets.spread_over(np.where(wanted.changed, seen.clarity, np.maximum(seen.clarity, wanted.weights)))
+    shown = np.where(seen.shares >= LISTED_FROM, seen.shares, 0.0) * counts
+    best = facets.spread_over(np.maximum(facets.best(wanted.right), np.float32(1e-9)))
+    repeated = np.where(facets.spread_over(wanted.changed), wanted.right / best, 1.0)
+    stays = np.where(facets.spread_over(wanted.weights > 0), repeated, 0.0)
+    whole = max(float(shown.sum()), 1e-9)
+    return Explanation(
+        kept=_listed(shown * stays / whole, facets), dropped=_listed(shown * (1 - stays) / whole, facets)
+    )
 
 
-def _kept(reference: Vector, parts: Parts, vocabulary: Vocabulary) -> Vector:
-    """Direction of the product words that stay, and of what is left when all that goes is taken away."""
-    stays = vocabulary.product & ~parts.replaced
-    words = unit(weighted(parts.reference, stays, vocabulary))
-    remainder = unit(reference - weighted(parts.reference, ~stays, vocabulary))
-    return unit(words + REMAINDER_WEIGHT * remainder)
-
-
-def weighted(weights: Vector, chosen: Mask, vocabulary: Vocabulary) -> Vector:
-    """Sum [d] of the chosen concepts' directions, each times its weight."""
-    summed: Vector = np.where(chosen, weights, np.float32(0)) @ vocabulary.directions
-    return summed
-
-
-def _explain(parts: Parts, vocabulary: Vocabulary) -> Explanation:
-    """Shares of the whole reference, so that kept and dropped weights compare; heaviest first."""
-    shares = parts.reference / max(float(parts.reference.sum()), 1e-9)
-    stays = vocabulary.product & ~parts.replaced
-    least = max(LISTED_FROM * float(shares.max()), 1e-9)
-    seen = [int(i) for i in np.argsort(-shares, kind="stable") if shares[i] >= least]
-    kept = tuple((vocabulary.terms[i], float(shares[i])) for i in seen if stays[i])
-    dropped = tuple((vocabulary.terms[i], float(shares[i])) for i in seen if not stays[i])
-    return Explanation(kept=kept[:MAX_TERMS], dropped=dropped[:MAX_TERMS])
+def _listed(weights: Vector, facets: Facets) -> tuple[tuple[str, float], ...]:
+    order = np.argsort(-weights, kind="stable")[:MAX_TERMS]
+    return tuple((facets.terms[i], float(weights[i])) for i in order if weights[i] > LISTED_FROM * weights[order[0]])

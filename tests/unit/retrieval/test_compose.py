@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInputError
 from core.models import ConceptKind, Concepts, Vector, Vectors
-from core.ports import CompositionInput
+from core.ports import CompositionInput, Phrases
 from core.queries import STRATEGIES
 from retrieval.compose import StrategyComposer
 from retrieval.strategies import COMPOSED as COMPOSED_STRATEGIES
@@ -240,4 +240,53 @@ def test_any_vectors_give_finite_scores_and_sorted_shares(seed: int, concepts: i
             shares = [share for _, share in side]
             assert shares == sorted(shares, reverse=True)
             assert all(0 < share <= 1 for share in shares)
-            assert len(side) <= 8
+            assert len(side) <= 10
+
+
+def phrases(*, wanted: tuple[str, ...] = (), avoided: tuple[str, ...] = (), kept: tuple[str, ...] = ()) -> Phrases:
+    return Phrases(wanted=rows(wanted), avoided=rows(avoided), kept=kept)
+
+
+def rows(words: tuple[str, ...]) -> Vectors:
+    return np.array([text(word) for word in words], np.float32).reshape(len(words), len(WORDS) + 2)
+
+
+def test_a_scene_that_the_text_keeps_is_kept() -> None:
+    keeping = replace(COMPOSED, phrases=phrases(wanted=("blue",), kept=("background",)))
+    assert GALLERY.ranked("intersection", keeping)[0] == ("dress", "blue", "tweed", "snow")
+    explanation = COMPOSER.compose("intersection", keeping).explanation
+    assert "snow" in dict(explanation.kept)
+    assert set(dict(explanation.dropped)) == {"red"}
+
+
+def test_a_scene_that_the_text_names_replaces_the_reference_s() -> None:
+    moved = replace(COMPOSED, phrases=phrases(wanted=("beach",)))
+    assert GALLERY.ranked("intersection", moved)[0] == ("dress", "red", "tweed", "beach")
+    assert "snow" in dict(COMPOSER.compose("intersection", moved).explanation.dropped)
+
+
+def test_what_the_text_avoids_without_naming_another_is_any_other() -> None:
+    avoiding = replace(COMPOSED, phrases=phrases(avoided=("red",)))
+    best = {shot[:3] for shot in GALLERY.ranked("intersection", avoiding)[:6]}
+    assert best == {("dress", "blue", "tweed"), ("dress", "green", "tweed")}
+
+
+def test_a_text_of_empty_words_asks_for_the_same_product() -> None:
+    same = replace(COMPOSED, phrases=phrases())
+    assert {shot[:3] for shot in GALLERY.ranked("intersection", same)[:3]} == {("dress", "red", "tweed")}
+
+
+def test_phrases_are_encoded_in_order() -> None:
+    class Encoder:
+        def encode_texts(self, texts: list[str]) -> Vectors:
+            return np.stack([text(word) for word in texts])
+
+    said = COMPOSER.phrases("blue and satin, not red; keep the background", Encoder())  # type: ignore[arg-type]
+    np.testing.assert_array_equal(said.wanted, np.stack([text("blue"), text("satin")]))
+    np.testing.assert_array_equal(said.avoided, text("red")[None])
+    assert said.kept == ("background",)
+
+
+def test_intersection_scores_are_shares_that_all_conditions_bound() -> None:
+    scores = COMPOSER.compose("intersection", COMPOSED).score(GALLERY.vectors)
+    assert ((scores > 0) & (scores <= 1)).all()

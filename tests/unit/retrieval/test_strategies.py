@@ -147,7 +147,7 @@ def test_the_and_of_text_and_kept_reference_finds_what_their_sum_finds() -> None
     assert {shot[:3] for shot in best} == {("dress", "blue", "tweed")}
     assert {shot[3] for shot in best} == set(SCENES)
     explained = EVERYTHING.compose("intersection-and", COMPOSED).explanation
-    assert explained == EVERYTHING.compose("intersection", COMPOSED).explanation
+    assert explained == EVERYTHING.compose("intersection-sparse", COMPOSED).explanation
 
 
 def test_ablations_are_not_offered_by_the_api() -> None:

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from core.models import ConceptKind, Vectors
-from core.space import Spaces
+from core.models import ConceptKind, Concepts, Vectors
+from core.space import Spaces, told_apart
 from retrieval.datasets.products import Split, attribute_values, products_of
 from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
 from tests.unit.retrieval.evaluate.scripted import DIM, ScriptedComposer, ScriptedEncoder
@@ -79,3 +79,22 @@ def test_degraded_attributes_miss_values_or_say_them_otherwise() -> None:
     assert 3 <= len(seen - known) < len(known - seen)
     assert degraded == use_attributes(CATALOG, AttributeUse.DEGRADED)
     assert degraded.keys() == CATALOG.keys()
+
+
+def test_the_catalog_s_own_words_join_the_general_ones() -> None:
+    encoder = ScriptedEncoder()
+    space = build_space(vectors(), ATTRIBUTES, encoder=encoder, composer=ScriptedComposer(encoder, {}))
+
+    products = [t for t, kind in zip(space.concepts.terms, space.concepts.kinds, strict=True) if kind == "product"]
+    assert products == ["shirt", "mug", "navy blue", "red"]
+
+
+def test_words_that_an_encoder_never_met_are_left_out() -> None:
+    """It gives all of them the same vector."""
+    kinds = (ConceptKind.PRODUCT,) * 4
+    rows = np.array([[1, 0], [0.6, 0.8], [0, 1], [0.6, 0.8]], np.float32)
+    known = told_apart(Concepts(("red", "turquoise", "blue", "beige"), kinds, rows))
+
+    assert (known.terms, known.kinds) == (("red", "blue"), kinds[:2])
+    assert np.array_equal(known.vectors, rows[[0, 2]])
+    assert told_apart(Concepts((), (), rows[:0])).terms == ()
