@@ -241,6 +241,7 @@ def test_a_damaged_deflate_stream_fails_alone() -> None:
 def test_an_entry_whose_data_is_missing_is_corrupt() -> None:
     data = packed({"a.jpg": b"x" * 100}, method=zipfile.ZIP_STORED)
     entry = opened(data).find("a.jpg")
+    assert isinstance(entry, Entry)
     for wrong in (replace(entry, offset=10**6), replace(entry, packed_bytes=40), replace(entry, crc32=1)):
         with pytest.raises(ItemError) as caught:
             read_entry(io.BytesIO(data), wrong, max_bytes=1000, max_ratio=100)
