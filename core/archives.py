@@ -97,9 +97,7 @@ class Archive:
 
     def open(self, entry: ArchiveEntry) -> BinaryIO:
         """The entry's content as a stream in constant memory: for manifests. ItemErrors as for `read`."""
-        if isinstance(entry, TarEntry):
-            return open_tar_entry(self._stream, entry)
-        return open_entry(self._stream, entry, max_ratio=self._limits.max_ratio)
+        return open_archived(self._stream, entry, max_ratio=self._limits.max_ratio)
 
     def add(self, entry: ArchiveEntry) -> None:
         """Take an entry in, or reject it. The first of several with one name counts."""
@@ -189,6 +187,13 @@ def _add_tar(archive: Archive, stream: BinaryIO, limits: Limits) -> None:
         elif kind is TarKind.OTHER:
             detail = "The entry is a device or another special file: pack pictures only."
             archive.reject(entry, "unsupported_entry", detail)
+
+
+def open_archived(stream: BinaryIO, entry: ArchiveEntry, *, max_ratio: int) -> BinaryIO:
+    """An entry's content as a stream in constant memory, which moves `stream`; ItemErrors as for `read_archived`."""
+    if isinstance(entry, TarEntry):
+        return open_tar_entry(stream, entry)
+    return open_entry(stream, entry, max_ratio=max_ratio)
 
 
 def read_archived(stream: BinaryIO, entry: ArchiveEntry, *, max_bytes: int, max_ratio: int) -> bytes:

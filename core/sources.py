@@ -73,9 +73,11 @@ class Sources:
     def _open_archive(self, file: StoredFile) -> Archive:
         settings = self._ctx.settings
         limits = archives.Limits(max_entries=settings.max_archive_entries, max_ratio=settings.max_archive_ratio)
+        return archives.open_archive(self._open(file), file.filename, limits)
+
+    def _open(self, file: StoredFile) -> BinaryIO:
         watched = io.BufferedReader(Watched(self._ctx.objects.open(file.key)), _BUFFER)
-        stream = cast("BinaryIO", self._stack.enter_context(watched))
-        return archives.open_archive(stream, file.filename, limits)
+        return cast("BinaryIO", self._stack.enter_context(watched))
 
     def items(self, schema: dict[str, str]) -> Iterator[Planned]:
         """Rows of the manifest if there is one; else every file and entry is an item of its own."""
@@ -93,7 +95,8 @@ class Sources:
             entry = archive.manifest
             if entry is not None:
                 # The manifest streams while rows look entries up, so it reads through a file of its own.
-                manifest = self._open_archive(file).open(entry)
+                ratio = self._ctx.settings.max_archive_ratio
+                manifest = archives.open_archived(self._open(file), entry, max_ratio=ratio)
                 yield from self._rows(manifest, f"{file.filename}/{entry.name}", schema)
         else:
             yield from self._loose()
