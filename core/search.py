@@ -34,7 +34,16 @@ from core.models import (
     Vector,
 )
 from core.pictures import crop, decode
-from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, EncoderRegistry, UnitOfWork
+from core.ports import (
+    Captioner,
+    Composer,
+    Composition,
+    CompositionInput,
+    Encoder,
+    EncoderRegistry,
+    Phrases,
+    UnitOfWork,
+)
 from core.space import Space, Spaces
 
 MIN_POOL = 200
@@ -202,8 +211,15 @@ class _Search:
             concepts=space.concepts,
             attributes=space.attributes,
             caption=vectors.get(wanted or ""),
+            phrases=self._phrases(reference),
         )
         return self._handler.composer.compose(self._params.strategy, query)
+
+    def _phrases(self, reference: _Reference) -> Phrases | None:
+        """Of a text that says what to do with a reference."""
+        if reference.vector is None or not self._params.text:
+            return None
+        return self._handler.composer.phrases(self._params.text, self._encoder)
 
     def _candidates(self, composition: Composition, reference: _Reference) -> tuple[Candidate, ...]:
         wanted = max(self._params.top_k, self._params.rerank.depth if self._params.rerank else 0) + 1

@@ -110,6 +110,10 @@ class Composer(Protocol):
         """InvalidInputError when the strategy is unknown or lacks a modality it needs."""
         ...
 
+    def phrases(self, text: str, encoder: Encoder) -> Phrases:
+        """What a relative text says, phrase by phrase; its vectors are the encoder's."""
+        ...
+
     def general_vocabulary(self) -> dict[str, tuple[str, ...]]:
         """Terms that need no catalog: keys `product` and `scene` (ConceptKind values)."""
         ...

@@ -81,6 +81,7 @@ class Miner:
                 mean=gallery.space.mean,
                 concepts=gallery.space.concepts,
                 attributes=gallery.space.attributes,
+                phrases=self._composer.phrases(triplet.text, self._encoder),
             ),
         )
         scores = np.asarray(composition.score(gallery.vectors), np.float32)

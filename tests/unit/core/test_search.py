@@ -29,7 +29,7 @@ from core.models import (
     JobState,
     Vectors,
 )
-from core.ports import Composition, CompositionInput
+from core.ports import Composition, CompositionInput, Phrases
 from core.search import SearchHandler
 from core.settings import Settings
 
@@ -78,6 +78,10 @@ class Composer:
     """Keeps what it is given."""
 
     given: list[CompositionInput] = field(default_factory=list)
+
+    def phrases(self, text: str, encoder: object) -> Phrases:
+        del text, encoder
+        return Phrases(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
 
     def compose(self, strategy: str, query: CompositionInput) -> Composition:
         assert strategy in {"caption", "sum"}
