@@ -10,6 +10,7 @@ from retrieval.evaluate.run import Answer, Evaluation
 from retrieval.evaluate.statistics import mean
 
 COLUMNS = ("R@1", "R@5", "R@10", "R@50", "Rsubset@1", "mAP@10")
+SLICE_COLUMNS = ("R@1", "R@10", "Rsubset@1")
 
 Stage = Callable[[Answer], Ranked]
 Found = tuple[Evaluation, Stage]
@@ -54,4 +55,4 @@ def _measured(evaluation: Evaluation, stage: Stage, label: str | None) -> dict[s
 
 def _columns(evaluation: Evaluation, stage: Stage, label: str | None) -> Rows:
     rows = metric_rows(evaluation, stage, label=label)
-    return {name: rows[name] for name in COLUMNS}
+    return {name: rows[name] for name in (COLUMNS if label is None else SLICE_COLUMNS)}

@@ -23,6 +23,7 @@ def draw(content: Content, path: Path) -> None:
     FigureCanvasAgg(figure)
     on_test, on_dev = figure.subplots(1, 2, width_ratios=(3, 2))
     _strategies(on_test, content, names)
+    figure.legend(*on_test.get_legend_handles_labels(), loc="outside upper left", ncols=len(_STAGES))
     _unions(on_dev, content["dev"])
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the version of matplotlib, so that the same numbers are the same file.
@@ -36,11 +37,11 @@ def _strategies(axes: Axes, content: Content, names: list[str]) -> None:
         places = [place + (number - 0.5) * _BAR for place in range(len(names))]
         axes.barh(places, _percents(measured), _BAR, xerr=_reach(measured), label=label, color=colour, ecolor="#444444")
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("R@1 on test, %, with 95 % intervals")
+    axes.set_axisbelow(True)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right")
 
 
 def _unions(axes: Axes, dev: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from PIL.Image import Image as Picture
 
 from core.models import Vector, Vectors
 from core.pictures import decode
-from core.ports import Composer, Encoder
+from core.ports import Composer, Encoder, Phrases
 from core.reranking import PICTURE_SIDE_PX
 from core.settings import MEBIBYTE
 from core.space import Space
@@ -31,6 +31,7 @@ class Gallery:
         self._composer = composer
         self._spaces: dict[AttributeUse, Space] = {}
         self._texts: dict[tuple[str, ...], Vector | None] = {}
+        self._phrases: dict[str, Phrases] = {}
         self._pictures: Recent[str, Picture] = Recent(_PICTURES_BYTES, _size_bytes)
 
     def space(self, use: AttributeUse) -> Space:
@@ -50,6 +51,15 @@ class Gallery:
             self._texts[texts] = unit(vectors[start:stop].mean(axis=0)) if texts else None
             start = stop
         return [self._texts[query.texts] for query in queries]
+
+    def phrases(self, query: CirQuery) -> Phrases | None:
+        """What a query's text says, phrase by phrase; of several wordings the first, as the others ask for the same."""
+        if not query.texts:
+            return None
+        text = query.texts[0]
+        if text not in self._phrases:
+            self._phrases[text] = self._composer.phrases(text, self._encoder)
+        return self._phrases[text]
 
     def picture(self, name: str) -> Picture:
         """A picture, decoded as the service does for its judge."""

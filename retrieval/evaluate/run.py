@@ -8,7 +8,7 @@ import numpy as np
 
 from core.errors import InvalidInputError, ModelLoadError
 from core.models import Candidate, Explanation, Vector
-from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, Judge, Phrases
+from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, Judge
 from core.reranking import final_order
 from retrieval.datasets.composed import CirDataset, CirQuery
 from retrieval.evaluate.embeddings import Progress, VectorCache, gallery_vectors, silent
@@ -208,16 +208,12 @@ class _Part:
                 concepts=self._space.concepts,
                 attributes=self._space.attributes,
                 caption=None if description is None else self._encode_description(description, query),
-                phrases=self._phrases(query),
+                phrases=self._gallery.phrases(query),
             ),
         )
         scores = composition.score(self._gallery.vectors)
         order = best_first(scores, without=place if self._drops_reference else None)
         return _Coarse(order, scores, composition, description)
-
-    def _phrases(self, query: CirQuery) -> Phrases | None:
-        """Of the first wording: others ask for the same."""
-        return self._models.composer.phrases(query.texts[0], self._models.encoder) if query.texts else None
 
     def _describe(self, query: CirQuery) -> str | None:
         """The captioner's words for the target, where the strategy asks for them; may be empty."""

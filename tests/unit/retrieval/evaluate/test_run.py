@@ -192,8 +192,11 @@ def test_many_ways_to_answer_share_one_embedding(images: dict[str, Path]) -> Non
     alone = evaluator.run(EvalOptions(strategy="image"))
     judged = evaluator.run(EvalOptions(depth=3, attributes=AttributeUse.NONE), judge=asked)
     assert isinstance(used.encoder, ScriptedEncoder)
+    assert isinstance(used.composer, ScriptedComposer)
+    (_, once), (_, again) = used.composer.asked
 
     assert used.encoder.pictures == 8
+    assert once.phrases is again.phrases is not None
     assert (alone.options.strategy, judged.options.strategy) == ("image", "intersection")
     assert first(alone) == ("bcdefgh", "bdfgh")
     assert first(judged) == ("bcdefgh", "fbdgh")
