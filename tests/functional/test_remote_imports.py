@@ -44,7 +44,7 @@ def nightly(service: Service, gallery: str, site: WebServer) -> dict[str, Any]:
 
 
 def test_the_second_night_downloads_nothing(service: Service, site: WebServer) -> None:
-    gallery = service.gallery("nightly")
+    gallery = service.gallery("nightly-urls")
     assert nightly(service, gallery, site)["created"] == PICTURES
     assert len(site.bodies) == PICTURES
     assert service.image_count(gallery) == PICTURES
