@@ -110,6 +110,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
         worker_dead_after_s=8.0,
         reconcile_every_s=2.0,
         deadlines_every_s=0.5,
+        rerank_budget_s=PATIENCE_S,
         embed_batch=4,
         unit_items=32,
         torch_threads=1,

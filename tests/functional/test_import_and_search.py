@@ -48,6 +48,7 @@ def test_a_composed_query_is_reranked_and_explained(service: Service, gallery: s
     image = service.http.get(f"/galleries/{gallery}/images", params={"page_size": 1}).json()["items"][0]
     job = service.query(gallery, reference={"external_id": image["external_id"]}, text="in red", top_k=5, explain=True)
     result = job["result"]
+    assert result["reason"] is None
     assert result["reranked"] is True
     assert result["provisional"] is False
     assert [row["rank"] for row in result["results"]] == [1, 2, 3, 4, 5]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,14 +157,15 @@ def test_only_answers_and_notes_are_predicted() -> None:
 
 
 def test_a_tiny_base_trains_and_resumes(encoder: Path, tmp_path: Path) -> None:
+    short: Any = {"steps": 2, "pictures": 40, "batch": 2, "warmup": 1, "checkpoint_every": 1}
     recipe = JudgeRecipe(
         ENCODER,
         SHAPE,
-        pictures=40,
         dev_pictures=200,
         phases=(
-            Phase("reading", (Task.READ,), steps=2, batch=2, warmup=1, checkpoint_every=1, tower_rate=0.5),
-            Phase("comparing", (Task.DESCRIBE, Task.COMPOSE), steps=2, batch=2, warmup=1, checkpoint_every=1),
+            Phase("reading", (Task.READ,), tower_rate=0.5, **short),
+            Phase("details", (Task.READ_SMALL,), tower_rate=0.5, **short),
+            Phase("comparing", (Task.DESCRIBE, Task.COMPOSE), **short),
         ),
     )
 
