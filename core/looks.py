@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 from PIL.Image import Resampling
 
+MAX_TINT = 12
+"""How far mean colours may be apart in each channel, of 255: more than recompression does, less than another colour."""
+
 _SIDE = 32
 _KEPT = 8
 _MARGIN = 0.01
@@ -38,3 +41,18 @@ def looks(picture: Picture) -> Looks:
     bits: NDArray[np.bool_] = lowest > np.median(waves) + margin
     red, green, blue = (int(value) for value in np.asarray(picture.resize((1, 1), Resampling.BOX)).ravel())
     return Looks(int(np.packbits(bits).view(">i8")[0]), red << 16 | green << 8 | blue)
+
+
+def alike(
+    phashes: NDArray[np.int64],
+    tints: NDArray[np.int64],
+    other_phashes: NDArray[np.int64],
+    other_tints: NDArray[np.int64],
+    *,
+    distance: int,
+) -> NDArray[np.bool_]:
+    """Which of the pictures [n] look like the others, [n] or a single one [1], at the same place."""
+    near = np.bitwise_count((phashes ^ other_phashes).view(np.uint64)) <= distance
+    for shift in (16, 8, 0):
+        near &= np.abs((tints >> shift & 255) - (other_tints >> shift & 255)) <= MAX_TINT
+    return near

@@ -9,13 +9,14 @@ from uuid import UUID
 import structlog
 from PIL.Image import Image as Picture
 
+from core.answering import REFERENCE_SIDE_PX, reference_picture
 from core.context import Context
 from core.errors import ItemError, NotFoundError, ServiceError, UnavailableError
 from core.keys import blob_key
 from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, Queue
 from core.pictures import decode
 from core.ports import Judge, UnitOfWork
-from core.search import REFERENCE_SIDE_PX, query_params, reference_picture
+from core.search import query_params
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from core.errors import InvalidInputError
 from core.models import ConceptKind
-from core.ports import Composition, CompositionInput, Encoder, Phrases
+from core.ports import Composition, CompositionInput, Encoder, Phrases, RelativeText
 from retrieval.strategies import COMPOSED, SINGLE_MODALITY, Strategy
 from retrieval.strategies.centring import Centre
 from retrieval.strategies.reading import read
@@ -38,9 +38,13 @@ class StrategyComposer:
             return composition
         return soften(composition, Centre.of(query), avoid=query.negative_text)
 
+    def read(self, text: str) -> RelativeText:
+        """Take a relative text apart into phrases."""
+        return read(text)
+
     def phrases(self, text: str, encoder: Encoder) -> Phrases:
         """Take a relative text apart into phrases, and encode them."""
-        said = read(text)
+        said = self.read(text)
         vectors = encoder.encode_texts([*said.wanted, *said.avoided])
         wanted = len(said.wanted)
         return Phrases(wanted=vectors[:wanted], avoided=vectors[wanted:], kept=said.kept)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from core.answering import Method
 from core.context import Context, SystemClock
 from core.deletion import DeleteGalleryHandler
 from core.durable import Handler
@@ -85,7 +86,8 @@ def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind,
         from retrieval.compose import StrategyComposer
 
         composer = StrategyComposer()
-        handlers[UnitKind.SEARCH] = SearchHandler(ctx, encoders, composer, Spaces(ctx, composer), _captioner(ctx))
+        method = Method(ctx, encoders, composer, Spaces(ctx, composer), _captioner(ctx))
+        handlers[UnitKind.SEARCH] = SearchHandler(method)
     return handlers
 
 

@@ -7,7 +7,11 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A result row of a query. Ranks start at 1; `rank` is final, `p_yes` is None when the judge did not see it."""
+    """A result row of a query. Ranks start at 1; `rank` is final, `p_yes` is None when the judge did not see it.
+
+    Where the query groups: `group` is the attribute's value that the row stands for, `group_images` how many of the
+    images looked at have it, `duplicates` how many were left out because they look like this one; else None.
+    """
 
     image_id: UUID
     external_id: str
@@ -17,6 +21,9 @@ class Candidate:
     score: float
     p_yes: float | None = None
     error: str | None = None
+    group: Any = None
+    group_images: int | None = None
+    duplicates: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +58,5 @@ class QueryParams:
     explain: bool = False
     include_reference: bool = False
     min_score: float | None = None
+    group_by: str | None = None
+    collapse_duplicates: bool = False

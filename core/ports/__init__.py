@@ -4,7 +4,7 @@ Adapters translate every driver error into `core.errors`; an unreachable service
 """
 
 from core.ports.access import ApiKeys, IdempotencyKeys, SavedResponse
-from core.ports.catalog import BlobRef, Blobs, Fingerprints, Galleries, Images, StoredImage, Written
+from core.ports.catalog import BlobRef, Blobs, Fingerprints, Galleries, Images, StoredImage, Traits, Written
 from core.ports.jobs import Candidates, JobItems, JobQuery, Jobs
 from core.ports.method import (
     Captioner,
@@ -62,6 +62,7 @@ __all__ = [
     "SavedResponse",
     "SourceBuckets",
     "StoredImage",
+    "Traits",
     "UnitOfWork",
     "UnitOfWorkFactory",
     "Units",

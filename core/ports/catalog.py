@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -70,6 +70,15 @@ class Fingerprints:
     ids: tuple[UUID, ...]
     phashes: NDArray[np.int64]
     tints: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What may make an image one result with others: an attribute's value (any JSON; None for none), and its looks."""
+
+    value: Any
+    phash: int
+    tint: int
 
 
 class Images(Protocol):
@@ -148,6 +157,10 @@ class Images(Protocol):
 
     def fingerprints(self, gallery_id: UUID) -> Fingerprints:
         """What all images of a gallery look like, by id."""
+        ...
+
+    def traits(self, image_ids: Sequence[UUID], attribute: str | None) -> dict[UUID, Traits]:
+        """Of those that exist: the attribute's value (None without an attribute), and looks as in `fingerprints`."""
         ...
 
     def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:

@@ -110,6 +110,10 @@ class Composer(Protocol):
         """InvalidInputError when the strategy is unknown or lacks a modality it needs."""
         ...
 
+    def read(self, text: str) -> RelativeText:
+        """What a relative text says, phrase by phrase, in words: for encoding those of many texts at once."""
+        ...
+
     def phrases(self, text: str, encoder: Encoder) -> Phrases:
         """What a relative text says, phrase by phrase; its vectors are the encoder's."""
         ...

@@ -12,7 +12,7 @@ from core.errors import NotFoundError
 from core.filters import Filter
 from core.ids import new_id
 from core.models import Attributes, Blob, Gallery, Image, ImageDraft, ImageState, Outcome, Page
-from core.ports import Fingerprints, StoredImage, Written
+from core.ports import Fingerprints, StoredImage, Traits, Written
 from storage.arrays import any_id, any_text
 from storage.filters import predicate
 from storage.repositories.paging import id_key, page_of
@@ -91,6 +91,14 @@ _FINGERPRINTS = text("""
     SELECT images.id, coalesce(phash, hashtextextended(images.sha256, 0)) AS phash, coalesce(tint, 0) AS tint
     FROM images JOIN blobs USING (tenant_id, sha256)
     WHERE gallery_id = :gallery_id ORDER BY images.id
+""")
+
+_TRAITS = text("""
+    SELECT
+        images.id, attributes -> CAST(:attribute AS text) AS value,
+        coalesce(phash, hashtextextended(images.sha256, 0)) AS phash, coalesce(tint, 0) AS tint
+    FROM images JOIN blobs USING (tenant_id, sha256)
+    WHERE images.id = ANY(CAST(:image_ids AS uuid[]))
 """)
 
 _BOUNDARIES = text("""
@@ -274,6 +282,11 @@ class SqlImages:
             phashes=np.fromiter((row.phash for row in rows), np.int64, len(rows)),
             tints=np.fromiter((row.tint for row in rows), np.int64, len(rows)),
         )
+
+    def traits(self, image_ids: Sequence[UUID], attribute: str | None) -> dict[UUID, Traits]:
+        """Of those that exist: the attribute's value (None without an attribute), and looks as in `fingerprints`."""
+        rows = self._transaction.execute(_TRAITS, {"image_ids": list(image_ids), "attribute": attribute})
+        return {row.id: Traits(row.value, row.phash, row.tint) for row in rows}
 
     def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:
         """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent.

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from core.duplicates import MAX_TINT, label
+from core.duplicates import label
+from core.looks import MAX_TINT
 
 
 def plain(phashes: list[int], tints: list[int], distance: int) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL.Image import Image as Picture
 
+from core.answering import Method
 from core.errors import ModelLoadError
 from core.models import (
     Blob,
@@ -29,7 +30,7 @@ from core.models import (
     JobState,
     Vectors,
 )
-from core.ports import Composition, CompositionInput, Phrases
+from core.ports import Composition, CompositionInput, RelativeText
 from core.search import SearchHandler
 from core.settings import Settings
 
@@ -79,9 +80,9 @@ class Composer:
 
     given: list[CompositionInput] = field(default_factory=list)
 
-    def phrases(self, text: str, encoder: object) -> Phrases:
-        del text, encoder
-        return Phrases(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
+    def read(self, text: str) -> RelativeText:
+        del text
+        return RelativeText()
 
     def compose(self, strategy: str, query: CompositionInput) -> Composition:
         assert strategy in {"caption", "sum"}
@@ -96,7 +97,7 @@ class World:
     def __init__(self) -> None:
         blob = Blob("f" * 64, 1, 40, 80, "image/jpeg")
         self.image = Image(IMAGE, TENANT, GALLERY, "sku", blob, {}, ImageState.READY, JOB, 1, NOW, NOW)
-        self.images = SimpleNamespace(get=lambda *_: self.image, many=lambda *_: {})
+        self.images = SimpleNamespace(many=lambda *_: {IMAGE: self.image})
         gallery = Gallery(GALLERY, TENANT, "shop", "demo", Device.AUTO, {}, INDEX, 1, 1, NOW, NOW)
         self.galleries = SimpleNamespace(by_id=lambda *_: gallery)
         index = Index(INDEX, TENANT, GALLERY, "demo", IndexState.ACTIVE, IDENTITY)
@@ -116,7 +117,7 @@ class World:
         encoders: Any = SimpleNamespace(get=lambda _: Encoder())
         spaces: Any = SimpleNamespace(get=lambda *_: SimpleNamespace(mean=None, concepts=None, attributes={}))
         composer: Any = self.composer
-        handler = SearchHandler(ctx, encoders, composer, spaces, captioner)
+        handler = SearchHandler(Method(ctx, encoders, composer, spaces, captioner))
         unit: Any = None
         return handler.open(unit, job(**params)).compute(0, 1)
 
@@ -149,9 +150,9 @@ def test_the_captioner_sees_the_reference_and_its_words_are_searched_for(
     assert given.caption.tolist() == [0, 1]
     assert given.text is not None
     assert given.text.tolist() == [1, 0]
-    assert found.result["explanation"]["description"] == "a blue dress"
-    assert found.result["timings_ms"].keys() == {"encode", "search", "caption"}
-    assert found.warnings == ()
+    assert found.answer.explanation["description"] == "a blue dress"
+    assert found.answer.timings_ms.keys() == {"encode", "search", "caption"}
+    assert found.answer.warnings == ()
 
 
 def test_a_captioner_without_words_leaves_the_text_and_says_so() -> None:
@@ -159,14 +160,14 @@ def test_a_captioner_without_words_leaves_the_text_and_says_so() -> None:
     found = world.compute(Captioner("  "), text="in blue", reference_image_id=str(IMAGE))
     assert world.composer.given[0].caption is not None
     assert world.composer.given[0].caption.tolist() == [1, 0]
-    assert found.warnings == ("The captioner had no description; the search went by `text` alone.",)
+    assert found.answer.warnings == ("The captioner had no description; the search went by `text` alone.",)
 
 
 def test_a_description_that_is_cut_is_told() -> None:
     long = "a blue dress" * 10
     VOCABULARY[long] = [0, 1]
     found = World().compute(Captioner(long), text="in blue", reference_image_id=str(IMAGE))
-    assert found.warnings == ("The description was cut at 8 tokens, the most that the encoder reads.",)
+    assert found.answer.warnings == ("The description was cut at 8 tokens, the most that the encoder reads.",)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_nobody_else_asks_the_captioner(params: dict[str, Any]) -> None:
     found = world.compute(captioner, **params)
     assert captioner.asked == []
     assert world.composer.given[0].caption is None
-    assert "description" not in found.result["explanation"]
+    assert "description" not in found.answer.explanation
 
 
 def test_a_worker_without_a_captioner_says_what_it_lacks() -> None:
