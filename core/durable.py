@@ -14,7 +14,7 @@ import structlog
 
 from core import jobs
 from core.context import Context
-from core.errors import LeaseLostError, ServiceError, UnavailableError
+from core.errors import ItemError, LeaseLostError, ServiceError, UnavailableError
 from core.gate import Gate
 from core.lease import Lease
 from core.models import ClaimedUnit, ItemOutcome, Job, JobStage, JobState, Outcome, Queue, UnitKind, UnitState
@@ -30,12 +30,18 @@ STAGE_OF = {
     UnitKind.PLAN: JobStage.PLANNING,
     UnitKind.FETCH: JobStage.FETCHING,
     UnitKind.EMBED: JobStage.EMBEDDING,
+    UnitKind.REEMBED: JobStage.EMBEDDING,
+    UnitKind.REINDEX: JobStage.INDEXING,
+    UnitKind.VERIFY: JobStage.FINISHING,
+    UnitKind.REFERENCE: JobStage.FETCHING,
     UnitKind.SEARCH: JobStage.SEARCHING,
     UnitKind.RERANK: JobStage.RERANKING,
     UnitKind.DELETE_GALLERY: JobStage.FINISHING,
     UnitKind.SWEEP: JobStage.FINISHING,
     UnitKind.EXPORT: JobStage.FINISHING,
 }
+DEFERRABLE = frozenset({UnitKind.SWEEP, UnitKind.REINDEX})
+"""Kinds of units that may wait until no other unit of their job is open."""
 
 
 class Batch(Protocol):
@@ -116,8 +122,9 @@ def _run_claimed(ctx: Context, handler: Handler, unit: ClaimedUnit, slot: Worker
             log.warning("unit.handed_back", reason=error.detail)
             _hand_back(ctx, unit, slot, delay=UNAVAILABLE_DELAY)
         except ServiceError as error:
-            log.warning("unit.failed", code=error.code, detail=error.detail)
-            _fail_job(ctx, unit, code=error.code, detail=error.detail)
+            code = error.item_code if isinstance(error, ItemError) else error.code
+            log.warning("unit.failed", code=code, detail=error.detail)
+            _fail_job(ctx, unit, code=code, detail=error.detail)
         except Exception:
             log.exception("unit.crashed")
             _strike(ctx, unit)
@@ -214,7 +221,7 @@ def _settle(uow: UnitOfWork, job: Job) -> Queue | None:
         return None
     first = next(kind for kind in UnitKind if kind in open_kinds)
     uow.jobs.set_stage(job.id, STAGE_OF[first])
-    return uow.units.wake_deferred(job.id) if open_kinds == {UnitKind.SWEEP} else None
+    return uow.units.wake_deferred(job.id) if open_kinds <= DEFERRABLE else None
 
 
 def _skip_poison(ctx: Context, run: UnitRun, unit: ClaimedUnit) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from core.context import Context
-from core.errors import ConflictError, FieldError, InvalidInputError, ItemError, NotFoundError
+from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.models import (
     Consumers,
@@ -25,7 +25,7 @@ from core.models import (
     Queue,
 )
 from core.ports import JobQuery, UnitOfWork
-from core.urls import parse_url
+from core.urls import checked_url
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED, JobState.FAILED, JobState.CANCELED})
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
@@ -111,18 +111,8 @@ class JobSpec:
 
 
 def check_callback(url: str | None) -> str | None:
-    """The URL itself when a webhook may be sent there. InvalidInputError when it is no http or https URL.
-
-    Which addresses it leads to is checked when it is called: that may change until then.
-    """
-    if url is None:
-        return None
-    try:
-        parse_url(url)
-    except ItemError as error:
-        problem = "must be an http:// or https:// URL without a user name or password"
-        raise InvalidInputError(error.detail, errors=(FieldError("/callback_url", problem),)) from error
-    return url
+    """The URL itself when a webhook may be sent there. InvalidInputError when it is no http or https URL."""
+    return None if url is None else checked_url(url, pointer="/callback_url")
 
 
 def new_job(ctx: Context, principal: Principal, spec: JobSpec, *, job_id: UUID | None = None) -> Job:

@@ -26,18 +26,21 @@ from core.models import (
     UnitKind,
 )
 from core.ports import UnitOfWork
+from core.urls import checked_url
 
 MAX_TOP_K = 200
+REFERENCE_MEDIA_TYPE = "application/octet-stream"
 STRATEGIES = ("text", "image", "sum", "slerp", "product", "intersection", "soft", "caption")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The reference picture: an image of the gallery by either id, or uploaded bytes."""
+    """The reference picture: an image of the gallery by either id, uploaded bytes, or a URL to fetch."""
 
     image_id: UUID | None = None
     external_id: str | None = None
     data: bytes | None = None
+    url: str | None = None
     region: tuple[float, float, float, float] | None = None
 
 
@@ -59,7 +62,7 @@ class NewQuery:
 
 
 def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery) -> Job:
-    """Store the reference, if it came with the query, and queue the search."""
+    """Store the reference, if it came with the query, and queue the search; before it the fetch, if that is a URL."""
     _validate(new)
     jobs.check_callback(new.callback_url)
     if new.strategy == "caption" and not ctx.settings.captioner:
@@ -71,13 +74,15 @@ def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery)
     with ctx.uow() as uow:
         gallery = galleries.find(uow, principal, gallery_name)
         params = _with_reference(uow, gallery, new, _params(ctx, new))
+    key = upload_key(principal.tenant_id, job_id, 0)
     if new.reference and new.reference.data is not None:
-        key = upload_key(principal.tenant_id, job_id, 0)
-        ctx.objects.put(key, new.reference.data, media_type="application/octet-stream")
+        ctx.objects.put(key, new.reference.data, media_type=REFERENCE_MEDIA_TYPE)
+    if new.reference and (new.reference.data is not None or new.reference.url is not None):
         params = replace(params, reference_object_key=key)
+    fetched = params.reference_url is not None
     spec = jobs.JobSpec(
         kind=JobKind.QUERY,
-        stage=JobStage.SEARCHING,
+        stage=JobStage.FETCHING if fetched else JobStage.SEARCHING,
         gallery=gallery,
         params=asdict(params),
         total=0,
@@ -85,7 +90,7 @@ def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery)
         callback_url=new.callback_url,
     )
     job = jobs.new_job(ctx, principal, spec, job_id=job_id)
-    return jobs.submit(ctx, job, [_unit(job)])
+    return jobs.submit(ctx, job, [reference_unit(job) if fetched else search_unit(job)])
 
 
 def _validate(new: NewQuery) -> None:
@@ -99,6 +104,8 @@ def _validate(new: NewQuery) -> None:
         raise InvalidInputError("The strategy `text` needs a `text`.")
     if new.strategy == "image" and new.reference is None:
         raise InvalidInputError("The strategy `image` needs a `reference`.")
+    if new.reference and new.reference.url is not None:
+        checked_url(new.reference.url, pointer="/reference/url")
     if new.reference and new.reference.region:
         x, y, width, height = new.reference.region
         if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 - x + 1e-6 and 0 < height <= 1 - y + 1e-6):
@@ -110,6 +117,7 @@ def _params(ctx: Context, new: NewQuery) -> QueryParams:
     return QueryParams(
         text=text,
         negative_text=(new.negative_text or "").strip() or None,
+        reference_url=new.reference.url if new.reference else None,
         reference_region=new.reference.region if new.reference else None,
         filter=new.filter,
         top_k=new.top_k,
@@ -133,29 +141,33 @@ def _rerank_options(ctx: Context, new: NewQuery, *, composed: bool) -> RerankOpt
 
 def _with_reference(uow: UnitOfWork, gallery: Gallery, new: NewQuery, params: QueryParams) -> QueryParams:
     reference = new.reference
-    if reference is None or reference.data is not None:
+    if reference is None or reference.data is not None or reference.url is not None:
         return params
     if reference.image_id is not None:
         image = uow.images.get(gallery.id, reference.image_id)
     elif reference.external_id is not None:
         image = uow.images.find(gallery.id, reference.external_id)
     else:
-        raise InvalidInputError("`reference` names an `external_id` or an `image_id`, or comes as `reference_image`.")
+        raise InvalidInputError(
+            "`reference` names an `external_id`, an `image_id` or a `url`, or comes as `reference_image`."
+        )
     if image is None:
         raise NotFoundError(f"The reference is not an image of gallery `{gallery.name}`; import it, or upload it.")
     return replace(params, reference_image_id=str(image.id))
 
 
-def _unit(job: Job) -> NewUnit:
-    return NewUnit(
-        id=new_id(),
-        tenant_id=job.tenant_id,
-        job_id=job.id,
-        kind=UnitKind.SEARCH,
-        queue=Queue.QUERY,
-        size=1,
-        payload={},
-    )
+def search_unit(job: Job) -> NewUnit:
+    """Stage 1 of a query whose reference is at hand."""
+    return _unit(job, UnitKind.SEARCH, Queue.QUERY)
+
+
+def reference_unit(job: Job) -> NewUnit:
+    """The fetch of a query's reference, where no slow server can hold up models, and no import is in the way."""
+    return _unit(job, UnitKind.REFERENCE, Queue.MAINTENANCE)
+
+
+def _unit(job: Job, kind: UnitKind, queue: Queue) -> NewUnit:
+    return NewUnit(id=new_id(), tenant_id=job.tenant_id, job_id=job.id, kind=kind, queue=queue, size=1, payload={})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from core.errors import ItemError
+from core.errors import FieldError, InvalidInputError, ItemError
 
 MAX_URL = 4096
 HTTP_PORTS = {"http": 80, "https": 443}
@@ -58,6 +58,19 @@ def parse_url(text: str) -> WebUrl:
         f"?{_quoted(parts.query, _KEPT_IN_QUERY)}" * bool(parts.query)
     )
     return WebUrl(parts.scheme, _host(text, parts.hostname or ""), port or HTTP_PORTS[parts.scheme], target)
+
+
+def checked_url(text: str, *, pointer: str) -> str:
+    """The URL itself when it may be called later; InvalidInputError, about the field at `pointer`, when it never could.
+
+    Which addresses it leads to is checked when it is called: that may change until then.
+    """
+    try:
+        parse_url(text)
+    except ItemError as error:
+        problem = "must be an http:// or https:// URL without a user name or password"
+        raise InvalidInputError(error.detail, errors=(FieldError(pointer, problem),)) from error
+    return text
 
 
 def redirected(base: WebUrl, location: str) -> WebUrl:

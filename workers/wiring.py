@@ -13,6 +13,7 @@ from core.models import Queue, UnitKind
 from core.planning import PlanHandler
 from core.ports import Captioner, Fetcher
 from core.reading import Remotes
+from core.references import ReferenceHandler
 from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
@@ -55,7 +56,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
     handlers: dict[UnitKind, Handler] = {}
     if Queue.INGEST in wanted:
         remotes = Remotes(web=build_fetcher(ctx.settings), buckets=S3SourceBuckets(ctx.settings))
-        handlers[UnitKind.PLAN] = PlanHandler(ctx, remotes.buckets)
+        handlers[UnitKind.PLAN] = PlanHandler(ctx, remotes)
         handlers[UnitKind.FETCH] = FetchHandler(ctx, remotes)
         handlers[UnitKind.SWEEP] = SweepHandler(ctx)
     if Queue.MAINTENANCE in wanted:
@@ -63,6 +64,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
 
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
         handlers[UnitKind.EXPORT] = ExportHandler(ctx)
+        handlers[UnitKind.REFERENCE] = ReferenceHandler(ctx, build_fetcher(ctx.settings))
     if wanted & COMPUTE_QUEUES:
         from retrieval.devices import limit_threads
 

@@ -82,8 +82,8 @@ def _picture(query: QueryIn) -> bytes | None:
     file = request.files.get(PICTURE)
     if file is None:
         return None
-    if query.reference is not None and (query.reference.external_id or query.reference.image_id):
-        raise _wrong("reference", f"names an image although `{PICTURE}` came along; send one of the two")
+    if query.reference is not None and query.reference.named:
+        raise _wrong("reference", f"names a picture although `{PICTURE}` came along; send one of the two")
     limit = context().settings.max_reference_mib * MEBIBYTE
     data = file.stream.read(limit + 1)
     if len(data) > limit:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from api.bodies import storable
 from api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_TOKEN
+from core.urls import MAX_URL
 
 T = TypeVar("T")
 
@@ -21,9 +22,9 @@ def _printable(text: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=NO_NUL)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL), AfterValidator(_printable)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL, pattern=NO_NUL)]
 CallbackUrl = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=4096, pattern=NO_NUL),
+    Url,
     Field(description="Called by a signed POST (Standard Webhooks) when the job has ended."),
 ]
 JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]

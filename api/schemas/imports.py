@@ -6,17 +6,16 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from api.schemas.common import NO_NUL, Body, CallbackUrl, Finite, Reply
+from api.schemas.common import NO_NUL, Body, CallbackUrl, Finite, Reply, Url
 from core.imports import NewImport
 from core.uploads import Announced, NewUpload
-from core.urls import MAX_URL
 
 MAX_URLS = 100_000
 MAX_UPLOAD_IDS = 10_000
 MAX_FILENAME = 512
+MANIFEST = "Where a .csv or .jsonl manifest is fetched from (http(s) or s3://); its rows name pictures by addresses."
 
 Mode = Literal["upsert", "mirror"]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL, pattern=NO_NUL)]
 
 
 def _printable_name(name: str) -> str:
@@ -46,14 +45,17 @@ class SourceIn(Body):
         " `external_id`.",
         examples=["s3://catalog/summer-26/"],
     )
+    manifest: Annotated[Url, Field(description=MANIFEST)] | None = Field(
+        None, examples=["https://shop.example/catalog.csv"]
+    )
     upload_ids: list[UUID] | None = Field(
         None, min_length=1, max_length=MAX_UPLOAD_IDS, description="Uploads of this gallery that have arrived."
     )
 
     @model_validator(mode="after")
     def _one(self) -> "SourceIn":
-        if sum(value is not None for value in (self.urls, self.s3_prefix, self.upload_ids)) != 1:
-            raise ValueError("give exactly one of urls, s3_prefix and upload_ids")
+        if sum(value is not None for value in (self.urls, self.manifest, self.s3_prefix, self.upload_ids)) != 1:
+            raise ValueError("give exactly one of urls, manifest, s3_prefix and upload_ids")
         if len(set(self.upload_ids or ())) < len(self.upload_ids or ()):
             raise ValueError("upload_ids names an upload twice")
         return self
@@ -74,6 +76,7 @@ class ImportIn(Body):
         return NewImport(
             gallery=gallery,
             urls=self.source.urls or (),
+            manifest=self.source.manifest,
             s3_prefix=self.source.s3_prefix,
             upload_ids=self.source.upload_ids or (),
             mode=self.mode,

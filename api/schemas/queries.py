@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from api.schemas.common import Body, CallbackUrl, ExternalId, Finite, JsonObject, Reply, Text
+from api.schemas.common import Body, CallbackUrl, ExternalId, Finite, JsonObject, Reply, Text, Url
 from core.models import RerankOptions
 from core.queries import MAX_TOP_K, NewQuery, RankedImage, Reference
 from core.settings import Settings
@@ -16,19 +16,29 @@ Strategy = Literal["text", "image", "sum", "slerp", "product", "intersection", "
 
 
 class ReferenceIn(Body):
-    """The reference picture: an image of the gallery by either id. Uploaded ones come as `reference_image`."""
+    """The reference picture: an image of the gallery by either id, or a URL. Uploads come as `reference_image`."""
 
     external_id: ExternalId | None = Field(None, examples=["sku-1"])
     image_id: UUID | None = None
+    url: Url | None = Field(
+        None,
+        description="Fetched by a worker, from public addresses only.",
+        examples=["https://cdn.shop.example/1.jpg"],
+    )
     region: Region | None = Field(
         None, description="[x, y, width, height], relative to the picture: search for this part of it."
     )
 
     @model_validator(mode="after")
-    def _at_most_one_id(self) -> Self:
-        if self.external_id is not None and self.image_id is not None:
-            raise ValueError("send `external_id` or `image_id`, not both")
+    def _at_most_one_picture(self) -> Self:
+        if self.named > 1:
+            raise ValueError("send one of `external_id`, `image_id` and `url`")
         return self
+
+    @property
+    def named(self) -> int:
+        """How many pictures this names; only a region, for an uploaded one, is none."""
+        return sum(name is not None for name in (self.external_id, self.image_id, self.url))
 
 
 class RerankIn(Body):
@@ -77,7 +87,13 @@ class QueryIn(Body):
         known = self.reference
         if known is None:
             return None if picture is None else Reference(data=picture)
-        return Reference(image_id=known.image_id, external_id=known.external_id, data=picture, region=known.region)
+        return Reference(
+            image_id=known.image_id,
+            external_id=known.external_id,
+            data=picture,
+            url=known.url,
+            region=known.region,
+        )
 
     def _rerank(self, settings: Settings) -> RerankOptions | bool | None:
         if not isinstance(self.rerank, RerankIn):

@@ -44,12 +44,16 @@ class RerankOptions:
 
 @dataclass(frozen=True, slots=True)
 class QueryParams:
-    """A validated query as stored in `jobs.params`. The reference is an image of the gallery or an uploaded object."""
+    """A validated query as stored in `jobs.params`. The reference is an image of the gallery, or an object.
+
+    That object was uploaded, or is what a worker stores of `reference_url`.
+    """
 
     text: str | None = None
     negative_text: str | None = None
     reference_image_id: str | None = None
     reference_object_key: str | None = None
+    reference_url: str | None = None
     reference_region: tuple[float, float, float, float] | None = None
     filter: dict[str, Any] = field(default_factory=dict)
     top_k: int = 20

@@ -102,6 +102,7 @@ def test_an_uploaded_picture_with_a_json_part(call: Caller, world: World, *, as_
         {"filter": "nonsense"},
         {"top_k": "many"},
         {"reference": '{"external_id": "sku-1"}'},
+        {"reference": '{"url": "https://shop.example/1.jpg"}'},
         {"colour": "red"},
         {"text": "a\0b"},
         {"picture": (BytesIO(b"x"), "x.jpg")},
@@ -127,7 +128,11 @@ def test_what_is_no_multipart_query(call: Caller, fields: dict[str, Any]) -> Non
         {"text": "x", "rerank": {"depth": 5}},
         {"reference": {}},
         {"reference": {"external_id": "a", "image_id": str(new_id())}},
-        {"reference": {"url": "http://169.254.169.254/"}},
+        {"reference": {"external_id": "a", "url": "https://shop.example/1.jpg"}},
+        {"reference": {"url": "file:///etc/passwd"}},
+        {"reference": {"url": "s3://bucket/1.jpg"}},
+        {"reference": {"url": "https://user:secret@shop.example/1.jpg"}},
+        {"reference": {"url": "https://shop.example/" + "x" * 4096}},
         {"reference": {"external_id": "sku-1", "region": [0.9, 0, 0.5, 1]}},
         {"text": "x", "unknown": 1},
     ],
@@ -135,6 +140,28 @@ def test_what_is_no_multipart_query(call: Caller, fields: dict[str, Any]) -> Non
 def test_what_is_no_query(call: Caller, world: World, body: dict[str, Any]) -> None:
     assert_problem(call("POST", PATH, json=body), 422, "invalid_input")
     assert world.store.jobs.rows == {}
+
+
+@pytest.mark.parametrize("as_part", [False, True])
+def test_a_reference_by_url_is_left_to_a_worker(call: Caller, world: World, *, as_part: bool) -> None:
+    url = "https://cdn.shop.example/1.jpg"
+    body = {"reference": {"url": url, "region": [0, 0, 0.5, 1]}, "text": "in red"}
+    sent: dict[str, Any] = (
+        {"data": {"query": (BytesIO(json.dumps(body).encode()), "q.json")}} if as_part else {"json": body}
+    )
+    response = call("POST", PATH, **sent)
+    assert (response.status_code, response.json["stage"]) == (202, "fetching")
+    stored = params(world)
+    assert (stored["reference_url"], list(stored["reference_region"])) == (url, [0, 0, 0.5, 1])
+    assert stored["rerank"] is not None
+    assert stored["reference_object_key"] not in world.objects.held
+    (unit,) = world.store.units.rows
+    assert (unit.kind, unit.queue) == ("reference", "maintenance")
+
+
+def test_a_url_that_can_never_be_fetched_is_named(call: Caller) -> None:
+    answer = call("POST", PATH, json={"reference": {"url": "ftp://shop.example/1.jpg"}})
+    assert assert_problem(answer, 422, "invalid_input")["errors"][0]["pointer"] == "/reference/url"
 
 
 def test_caption_needs_a_captioner(call: Caller, world: World) -> None:
