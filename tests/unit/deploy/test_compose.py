@@ -73,6 +73,15 @@ def test_compose_starts_the_processes_of_setr_up() -> None:
     assert commands_of_compose(profile=None) == commands_of_setr_up(Settings())
 
 
+def test_both_give_each_worker_the_same_variables_of_its_own() -> None:
+    children = {child.name: child.env for child in up._processes(Settings())}
+    assert children["worker-query"]["OPENBLAS_NUM_THREADS"] == "1"
+    common, common_in_compose = children["beat"].items(), OURS["beat"]["environment"].items()
+    for name in children.keys() - {"api", "beat"}:
+        own = children[name].items() - common
+        assert own == OURS[name]["environment"].items() - common_in_compose, name
+
+
 def test_the_gpu_profile_starts_the_gpu_variants_of_setr_up() -> None:
     added = commands_of_compose(profile="gpu")
     assert added <= commands_of_setr_up(Settings(device="cuda"))
