@@ -10,6 +10,7 @@ from api.errors import PROBLEM_MEDIA_TYPE
 from api.schemas.common import Problem
 from api.schemas.exports import ExportResult
 from api.schemas.imports import ImportIn
+from api.schemas.indexes import ReindexResult
 from api.schemas.queries import QueryIn, QueryResult
 from core.imports import MODES, UPSERT
 from core.settings import Settings
@@ -26,6 +27,7 @@ IF_NONE_MATCH = "An ETag; 304 when it is still the current one."
 _REFERENCES = "#/components/schemas/{model}"
 _IMPORT_EXAMPLES = {
     "urls": {"value": {"source": {"urls": ["https://cdn.shop.example/p/1.jpg", "https://cdn.shop.example/p/2.jpg"]}}},
+    "manifest": {"value": {"source": {"manifest": "https://shop.example/catalog.csv"}, "mode": "mirror"}},
     "prefix": {"value": {"source": {"s3_prefix": "s3://catalog/summer-26/"}, "mode": "mirror"}},
     "uploads": {"value": {"source": {"upload_ids": ["0197c1de-5a3b-7c52-9f3e-0c3a5a4a6a11"]}}},
 }
@@ -70,7 +72,7 @@ def _operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _add_schemas(spec: dict[str, Any]) -> None:
     schemas = spec["components"].setdefault("schemas", {})
     schemas.pop("HTTPError", None)  # APIFlask's own, which nothing here answers with
-    for model in (ImportIn, Problem, QueryIn, QueryResult, ExportResult):
+    for model in (ImportIn, Problem, QueryIn, QueryResult, ExportResult, ReindexResult):
         schema = model.model_json_schema(ref_template=_REFERENCES)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

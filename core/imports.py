@@ -4,15 +4,18 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from core import galleries, jobs, uploads
-from core.buckets import import_prefixes, parse_s3
+from core.buckets import import_prefixes, is_s3, parse_s3
 from core.context import Context
 from core.errors import FieldError, InvalidInputError, ItemError
 from core.ids import new_id
 from core.keys import upload_key
+from core.manifests import is_manifest_name
 from core.models import Gallery, Job, JobKind, JobStage, NewUnit, Principal, Queue, UnitKind
+from core.urls import checked_url
 
 UPSERT = "upsert"
 MIRROR = "mirror"
@@ -41,16 +44,18 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class NewImport:
-    """What a client asks for. Pictures come from exactly one of `files`, `urls`, `s3_prefix` and `upload_ids`.
+    """What a client asks for. Pictures come from exactly one of these: files, urls, manifest, s3_prefix, upload_ids.
 
-    `files` come with the request; `urls` are fetched; `s3_prefix` (`s3://bucket/prefix`) names objects of a bucket that
-    the operator opened to the tenant; `upload_ids` are announced uploads that have arrived. `max_delete_share` (0..1)
-    goes with mode `mirror`; None: what the operator set.
+    `files` come with the request; `urls` are fetched; `manifest` is the address (http(s) or `s3://`) of one that a
+    worker fetches; `s3_prefix` (`s3://bucket/prefix`) names objects of a bucket that the operator opened to the tenant;
+    `upload_ids` are announced uploads that have arrived. `max_delete_share` (0..1) goes with mode `mirror`; None: what
+    the operator set.
     """
 
     gallery: str
     files: Sequence[UploadedFile] = ()
     urls: Sequence[str] = ()
+    manifest: str | None = None
     s3_prefix: str | None = None
     upload_ids: Sequence[UUID] = ()
     mode: str = UPSERT
@@ -60,6 +65,22 @@ class NewImport:
 
 def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
     """Store the files and queue the import. Nothing is visible until the job row commits."""
+    job = prepare(ctx, principal, new)
+    return jobs.submit(ctx, job, [plan_unit(job)])
+
+
+def check(ctx: Context, principal: Principal, new: NewImport) -> None:
+    """InvalidInputError as `submit` would raise it; nothing is stored, and files and uploads are not looked at."""
+    _mode_params(ctx, new)
+    _check_source(new)
+    jobs.check_callback(new.callback_url)
+    _address_params(ctx, principal, new)
+    if new.urls:
+        _url_list(new.urls)
+
+
+def prepare(ctx: Context, principal: Principal, new: NewImport) -> Job:
+    """The job of an import, not yet stored; its files are. Store it with its `plan_unit` in one transaction."""
     mode = _mode_params(ctx, new)
     _check_source(new)
     jobs.check_callback(new.callback_url)
@@ -73,25 +94,26 @@ def submit(ctx: Context, principal: Principal, new: NewImport) -> Job:
         params={**mode, **source},
         callback_url=new.callback_url,
     )
-    job = jobs.new_job(ctx, principal, spec, job_id=job_id)
-    return jobs.submit(ctx, job, [plan_unit(job)])
+    return jobs.new_job(ctx, principal, spec, job_id=job_id)
 
 
 def _check_source(new: NewImport) -> None:
-    given = [bool(new.files), bool(new.urls), new.s3_prefix is not None, bool(new.upload_ids)]
+    named = (new.s3_prefix, new.manifest)
+    given = [bool(new.files), bool(new.urls), bool(new.upload_ids), *(name is not None for name in named)]
     if sum(given) != 1:
         raise InvalidInputError(
             "Send at least one `file` (pictures, a ZIP or tar archive, a manifest (.csv, .jsonl) beside its pictures),"
-            " or a `source` with one of `urls`, `s3_prefix` and `upload_ids`."
+            " or a `source` with one of `urls`, `manifest`, `s3_prefix` and `upload_ids`."
         )
 
 
 def _source_params(
     ctx: Context, principal: Principal, gallery: Gallery, job_id: UUID, new: NewImport
 ) -> dict[str, Any]:
-    """What the job remembers of its source: stored files, or an S3 prefix."""
-    if new.s3_prefix is not None:
-        return {"files": [], "s3_prefix": _open_prefix(ctx, principal, new.s3_prefix)}
+    """What the job remembers of its source: stored files, or where to look."""
+    address = _address_params(ctx, principal, new)
+    if address:
+        return {"files": [], **address}
     if new.upload_ids:
         arrived = uploads.arrived(ctx, gallery, new.upload_ids)
         stored = [StoredFile(one.filename, one.key, one.size_bytes, one.sha256) for one in arrived]
@@ -101,15 +123,37 @@ def _source_params(
     return {"files": [asdict(file) for file in stored]}
 
 
-def _open_prefix(ctx: Context, principal: Principal, text: str) -> str:
+def _address_params(ctx: Context, principal: Principal, new: NewImport) -> dict[str, str]:
+    if new.s3_prefix is not None:
+        return {"s3_prefix": _open_s3(ctx, principal, new.s3_prefix, pointer="/source/s3_prefix")}
+    if new.manifest is None:
+        return {}
+    pointer = "/source/manifest"
+    if is_s3(new.manifest):
+        address = _open_s3(ctx, principal, new.manifest, pointer=pointer)
+    else:
+        address = checked_url(new.manifest, pointer=pointer)
+    if not is_manifest_name(manifest_name(address)):
+        detail = "The address of a manifest ends with `.csv` or `.jsonl`, which tells how to read it."
+        raise InvalidInputError(detail, errors=(FieldError(pointer, detail),))
+    return {"manifest": address}
+
+
+def manifest_name(address: str) -> str:
+    """The file name at the end of an address's path."""
+    path = parse_s3(address).key if is_s3(address) else urlsplit(address).path
+    return unquote(path).rpartition("/")[2]
+
+
+def _open_s3(ctx: Context, principal: Principal, text: str, *, pointer: str) -> str:
     with ctx.uow() as uow:
         tenant = uow.api_keys.tenant_name(principal.tenant_id)
     try:
-        prefix = parse_s3(text)
-        import_prefixes(ctx.settings, tenant).check(prefix)
+        address = parse_s3(text)
+        import_prefixes(ctx.settings, tenant).check(address)
     except ItemError as error:
-        raise InvalidInputError(error.detail, errors=(FieldError("/source/s3_prefix", error.detail),)) from error
-    return str(prefix)
+        raise InvalidInputError(error.detail, errors=(FieldError(pointer, error.detail),)) from error
+    return str(address)
 
 
 def _url_list(urls: Sequence[str]) -> UploadedFile:

@@ -22,8 +22,9 @@ from core.models import (
     Outcome,
     Queue,
 )
-from core.ports import SourceBuckets, UnitOfWork
-from core.sources import Sources, unpack
+from core.ports import UnitOfWork
+from core.reading import Remotes
+from core.sources import Sources, fetch_manifest, unpack
 
 _FAILED_PAGE = 1000
 
@@ -33,7 +34,7 @@ class PlanHandler:
     """Runs `plan` units."""
 
     ctx: Context
-    buckets: SourceBuckets
+    remotes: Remotes
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Plan":
         """Find the gallery. NotFoundError when it was deleted meanwhile."""
@@ -43,7 +44,7 @@ class PlanHandler:
         if gallery is None or gallery.deleting:
             raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
         files = [StoredFile(**raw) for raw in unit.payload["files"]]
-        return _Plan(self.ctx, job, gallery, files, self.buckets, import_prefixes(self.ctx.settings, tenant))
+        return _Plan(self.ctx, job, gallery, files, self.remotes, import_prefixes(self.ctx.settings, tenant))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,26 @@ class _Plan:
     job: Job
     gallery: Gallery
     files: Sequence[StoredFile]
-    buckets: SourceBuckets
+    remotes: Remotes
     prefixes: ImportPrefixes
     batch_items: int = 1
 
     def compute(self, start: int, stop: int) -> "_Cut":
-        """Unpack and open what has to be; the rows are read in the transaction, and never held all at once."""
+        """Fetch, unpack and open what has to be; the rows are read in the transaction, and never held all at once."""
         del start, stop
         if "retry_of" in self.job.params:
             retried = UUID(self.job.params["retry_of"])
             return _Cut(self.ctx, self.job, self.gallery, lambda uow: _failed_items(uow, retried))
         if "s3_prefix" in self.job.params:
             prefix = parse_s3(self.job.params["s3_prefix"])
-            return _Cut(self.ctx, self.job, self.gallery, lambda _: bucket_items(self.buckets, prefix))
-        verify(self.ctx, self.files)
+            return _Cut(self.ctx, self.job, self.gallery, lambda _: bucket_items(self.remotes.buckets, prefix))
+        if "manifest" in self.job.params:
+            files = [fetch_manifest(self.ctx, self.job, self.remotes)]
+        else:
+            verify(self.ctx, self.files)
+            files = unpack(self.ctx, self.job, self.files)
         stack = ExitStack()
-        sources = Sources(self.ctx, stack, unpack(self.ctx, self.job, self.files), prefixes=self.prefixes)
+        sources = Sources(self.ctx, stack, files, prefixes=self.prefixes)
         schema = self.gallery.attributes_schema
         return _Cut(self.ctx, self.job, self.gallery, lambda _: sources.items(schema), stack)
 

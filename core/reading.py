@@ -31,6 +31,14 @@ class Remotes:
     web: Fetcher
     buckets: SourceBuckets
 
+    def fetch(self, address: str, *, max_bytes: int, known: Validators | None = None) -> Fetch:
+        """What is at an http(s) URL or an `s3://` key; NotModified when it still is what is known. ItemErrors."""
+        if is_s3(address):
+            place = parse_s3(address)
+            etag = known.etag if known else ""
+            return self.buckets.read(place.bucket, place.key, max_bytes=max_bytes, known_etag=etag)
+        return self.web.get(address, max_bytes=max_bytes, known=known)
+
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
@@ -151,12 +159,8 @@ class Reader:
         )
 
     def _ask(self, place: Remote, seen: RemoteVersion | None) -> Fetch:
-        if is_s3(place.url):
-            address = parse_s3(place.url)
-            etag = seen.etag if seen else ""
-            return self._remotes.buckets.read(address.bucket, address.key, max_bytes=self._max_bytes, known_etag=etag)
-        validators = Validators(seen.etag, seen.last_modified) if seen else None
-        return self._remotes.web.get(place.url, max_bytes=self._max_bytes, known=validators)
+        known = Validators(seen.etag, seen.last_modified) if seen else None
+        return self._remotes.fetch(place.url, max_bytes=self._max_bytes, known=known)
 
     def _arrived(self, item: PlannedItem, data: bytes) -> Arrived:
         sha256 = hashlib.sha256(data).hexdigest()

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     max_image_mib: int = Field(50, ge=1, description="Largest picture file, in MiB.")
     max_image_megapixels: int = Field(50, ge=1, description="Largest picture that is decoded whole, in megapixels.")
     max_jpeg_megapixels: int = Field(250, ge=1, description="Largest JPEG (decoded at reduced scale), in megapixels.")
+    max_manifest_mib: int = Field(256, ge=1, description="Largest manifest that is fetched from a URL, in MiB.")
     max_archive_entries: int = Field(1_000_000, ge=1, description="Most entries an uploaded archive may have.")
     max_archive_ratio: int = Field(200, ge=1, description="Largest ratio of unpacked to packed size of an entry.")
     max_unpacked_mib: int = Field(65_536, ge=1, description="Most MiB that a compressed tar may unpack to.")
@@ -130,9 +131,27 @@ class Settings(BaseSettings):
     # search
     exact_search_below: int = Field(20_000, ge=0, description="Galleries smaller than this are scanned exactly.")
     hnsw_ef_search: int = Field(200, ge=10, description="Width of the HNSW search.")
+    hnsw_build_memory_mib: int = Field(
+        512, ge=16, description="Memory of Postgres for building an HNSW index, in MiB; one that outgrows it is slow."
+    )
+    hnsw_build_workers: int = Field(
+        1, ge=0, description="Processes of Postgres that help to build an HNSW index; 0: it is built by one."
+    )
+    builds_every_s: float = Field(15.0, gt=0, description="Period of looking for galleries that need an HNSW index.")
     rerank_depth: int = Field(50, ge=1, le=200, description="Candidates the judge sees, unless a query says otherwise.")
     rerank_budget_s: float = Field(
         20.0, gt=0, description="Seconds a query waits for the judge, unless it says otherwise."
+    )
+
+    # re-indexing
+    standby_hours: float = Field(
+        24.0, ge=0, description="Hours that a replaced index is kept, complete, so that one can go back to it."
+    )
+    self_check_sample: int = Field(
+        50, ge=1, description="Queries, and pictures embedded anew, by which a new index is checked before it answers."
+    )
+    self_check_recall: float = Field(
+        0.95, ge=0, le=1, description="Share of the exact results that a new index must find to pass its check."
     )
 
     # duplicates and exports

@@ -12,12 +12,14 @@ from core.archives import Archive, Rejected, is_archive_name, is_gzipped_tar
 from core.buckets import ImportPrefixes
 from core.context import Context
 from core.errors import InvalidInputError, ItemError
-from core.imports import StoredFile
+from core.imports import StoredFile, manifest_name
 from core.items import ArchiveEntry, Place, Planned, PlannedDelete, PlannedItem, Remote, failed
-from core.keys import unpacked_key
+from core.keys import unpacked_key, upload_key
 from core.lease import Watched
 from core.manifests import Operation, Row, RowError, external_id_problem, is_manifest_name, read_manifest
 from core.models import Job
+from core.ports import NotModified
+from core.reading import Remotes
 from core.settings import MEBIBYTE
 from core.tarfiles import Gunzipped
 
@@ -42,6 +44,23 @@ def _unpacked(ctx: Context, key: str, file: StoredFile) -> StoredFile:
         plain = Gunzipped(packed, max_ratio=settings.max_archive_ratio, max_bytes=settings.max_unpacked_mib * MEBIBYTE)
         size_bytes = ctx.objects.put_stream(key, cast("BinaryIO", plain), media_type="application/x-tar")
     return replace(file, key=key, size_bytes=size_bytes)
+
+
+def fetch_manifest(ctx: Context, job: Job, remotes: Remotes) -> StoredFile:
+    """The manifest that the job names by its address, stored beside it as if it had been sent.
+
+    ItemError when it cannot be had: then nothing is imported, and nothing removed.
+    """
+    address = str(job.params["manifest"])
+    max_bytes = ctx.settings.max_manifest_mib * MEBIBYTE
+    try:
+        found = remotes.fetch(address, max_bytes=max_bytes)
+    except ItemError as error:
+        raise ItemError(error.item_code, f"The manifest cannot be fetched: {error.detail}") from error
+    data = b"" if isinstance(found, NotModified) else found.data
+    key = upload_key(job.tenant_id, job.id, 0)
+    ctx.objects.put(key, data, media_type="application/octet-stream")
+    return StoredFile(manifest_name(address), key, len(data))
 
 
 def _entry_place(file: StoredFile, entry: ArchiveEntry) -> Place:

@@ -18,7 +18,9 @@ from core.ports import (
     Indexes,
     JobItems,
     Jobs,
+    PendingVectors,
     RemoteVersions,
+    Schedules,
     UnitOfWork,
     UnitOfWorkFactory,
     Units,
@@ -36,6 +38,8 @@ from storage.repositories.images import SqlImages
 from storage.repositories.indexes import SqlConcepts, SqlIndexes
 from storage.repositories.items import SqlCandidates, SqlJobItems
 from storage.repositories.jobs import SqlJobs
+from storage.repositories.pending import SqlPendingVectors
+from storage.repositories.schedules import SqlSchedules
 from storage.repositories.sources import SqlRemoteVersions, SqlUploads
 from storage.repositories.units import SqlUnits
 from storage.repositories.webhooks import SqlWebhooks
@@ -69,6 +73,7 @@ class SqlUnitOfWork:
     api_keys: ApiKeys
     galleries: Galleries
     indexes: Indexes
+    pending: PendingVectors
     images: Images
     vectors: VectorIndex
     concepts: ConceptStore
@@ -82,6 +87,7 @@ class SqlUnitOfWork:
     workers: Workers
     idempotency: IdempotencyKeys
     webhooks: Webhooks
+    schedules: Schedules
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -95,6 +101,7 @@ class SqlUnitOfWork:
         self.api_keys = SqlApiKeys(transaction)
         self.galleries = SqlGalleries(transaction)
         self.indexes = SqlIndexes(transaction)
+        self.pending = SqlPendingVectors(transaction)
         self.images = SqlImages(transaction)
         self.vectors = SqlVectors(
             transaction,
@@ -112,6 +119,7 @@ class SqlUnitOfWork:
         self.workers = SqlWorkers(transaction)
         self.idempotency = SqlIdempotencyKeys(transaction)
         self.webhooks = SqlWebhooks(transaction)
+        self.schedules = SqlSchedules(transaction)
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery, signals
 from kombu.entity import Queue as KombuQueue
 
-from core import durable, reconcile, upkeep, webhooks
+from core import durable, reconcile, schedules, upkeep, webhooks
 from core.context import Context
 from core.durable import Handler, WorkerSlot
 from core.gate import Gate
@@ -91,8 +91,9 @@ def register(
         durable.run_one(ctx, handlers, slot)
 
     def run_reconcile() -> None:
-        """Repair what crashes and lost messages left behind."""
+        """Repair what crashes and lost messages left behind, and start what galleries have planned for now."""
         reconcile.reconcile(ctx)
+        schedules.run_due(ctx)
 
     def run_deadlines() -> None:
         """End queries whose re-rank budget is over."""

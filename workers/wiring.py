@@ -6,6 +6,7 @@ from core.answering import Method
 from core.context import Context, SystemClock
 from core.deletion import DeleteGalleryHandler
 from core.durable import Handler
+from core.embedder import Embedder
 from core.embedding import EmbedHandler
 from core.ingest import FetchHandler
 from core.mirror import SweepHandler
@@ -14,10 +15,12 @@ from core.planning import PlanHandler
 from core.ports import Captioner, Fetcher
 from core.reading import Remotes
 from core.references import ReferenceHandler
+from core.reindexing import ReembedHandler, ReindexHandler
 from core.reranking import RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
 from core.space import Spaces
+from core.verification import VerifyHandler
 from storage.buckets import S3SourceBuckets
 from storage.engine import create_engine
 from storage.objects import S3ObjectStore
@@ -63,6 +66,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
         from core.exporting import ExportHandler  # pyarrow: only where files are written
 
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
+        handlers[UnitKind.REINDEX] = ReindexHandler(ctx)
         handlers[UnitKind.EXPORT] = ExportHandler(ctx)
         handlers[UnitKind.REFERENCE] = ReferenceHandler(ctx, build_fetcher(ctx.settings))
     if wanted & COMPUTE_QUEUES:
@@ -77,17 +81,18 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
 
 
 def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind, Handler]:
+    from retrieval.compose import StrategyComposer
     from retrieval.encoders import EncoderRegistry
 
-    encoders = EncoderRegistry(ctx.settings)
+    encoders, composer = EncoderRegistry(ctx.settings), StrategyComposer()
     encoders.warm_up(ctx.settings.default_encoder)
     handlers: dict[UnitKind, Handler] = {}
     if wanted & EMBED_QUEUES:
-        handlers[UnitKind.EMBED] = EmbedHandler(ctx, encoders)
+        embedder = Embedder(ctx)
+        handlers[UnitKind.EMBED] = EmbedHandler(ctx, encoders, embedder)
+        handlers[UnitKind.REEMBED] = ReembedHandler(ctx, encoders, embedder)
+        handlers[UnitKind.VERIFY] = VerifyHandler(ctx, encoders, embedder, composer)
     if Queue.QUERY in wanted:
-        from retrieval.compose import StrategyComposer
-
-        composer = StrategyComposer()
         method = Method(ctx, encoders, composer, Spaces(ctx, composer), _captioner(ctx))
         handlers[UnitKind.SEARCH] = SearchHandler(method)
     return handlers

@@ -4,10 +4,12 @@ from core.models.access import Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
 from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome
 from core.models.queries import Candidate, Explanation, QueryParams, RerankOptions
+from core.models.schedules import Schedule, SkippedTick
 from core.models.sources import BucketObject, RemoteVersion, Upload
 from core.models.units import DEFERRED, ClaimedUnit, Consumers, NewUnit, Queue, UnitKind, UnitState, WorkerBeat
 from core.models.vectors import (
     LIVE_INDEX_STATES,
+    Census,
     ConceptKind,
     Concepts,
     EncoderIdentity,
@@ -26,6 +28,7 @@ __all__ = [
     "Blob",
     "BucketObject",
     "Candidate",
+    "Census",
     "ClaimedUnit",
     "ConceptKind",
     "Concepts",
@@ -55,8 +58,10 @@ __all__ = [
     "Queue",
     "RemoteVersion",
     "RerankOptions",
+    "Schedule",
     "Scope",
     "ScoredImage",
+    "SkippedTick",
     "UnitKind",
     "UnitState",
     "Upload",

@@ -18,11 +18,12 @@ from core.ports.method import (
     Phrases,
     RelativeText,
 )
+from core.ports.schedules import Schedules
 from core.ports.services import Clock, Doorbell, ObjectStore
 from core.ports.sources import RemoteVersions, SourceBuckets, Uploads
 from core.ports.units import Units, Workers
 from core.ports.uow import UnitOfWork, UnitOfWorkFactory
-from core.ports.vectors import ConceptStore, Indexes, VectorIndex
+from core.ports.vectors import ConceptStore, Indexes, PendingVectors, VectorBuilder, VectorIndex
 from core.ports.web import Fetch, Fetched, Fetcher, NotModified, Reply, Validators
 from core.ports.webhooks import Webhooks
 
@@ -55,11 +56,13 @@ __all__ = [
     "JudgeIdentity",
     "NotModified",
     "ObjectStore",
+    "PendingVectors",
     "Phrases",
     "RelativeText",
     "RemoteVersions",
     "Reply",
     "SavedResponse",
+    "Schedules",
     "SourceBuckets",
     "StoredImage",
     "Traits",
@@ -68,6 +71,7 @@ __all__ = [
     "Units",
     "Uploads",
     "Validators",
+    "VectorBuilder",
     "VectorIndex",
     "Webhooks",
     "Workers",

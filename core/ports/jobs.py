@@ -26,6 +26,14 @@ class Jobs(Protocol):
         """Insert."""
         ...
 
+    def add_scheduled(self, job: Job, tick: datetime) -> bool:
+        """Insert as the one job of its gallery's tick; False, and nothing is written, when there is one already."""
+        ...
+
+    def open_scheduled(self, gallery_id: UUID) -> UUID | None:
+        """The job of an earlier tick of the gallery that has not ended."""
+        ...
+
     def get(self, tenant_id: UUID, job_id: UUID) -> Job | None:
         """The tenant's job."""
         ...
@@ -104,6 +112,10 @@ class Jobs(Protocol):
 
     def has_mirror_after(self, gallery_id: UUID, rank: UUID) -> bool:
         """Whether a mirror import of the gallery of a higher rank runs, or went through."""
+        ...
+
+    def open_reindex(self, gallery_id: UUID) -> Job | None:
+        """The re-index of the gallery that has not ended."""
         ...
 
     def open_retry_of(self, job_id: UUID) -> UUID | None:

@@ -7,9 +7,10 @@ from typing import Protocol, Self, TypeAlias
 from core.ports.access import ApiKeys, IdempotencyKeys
 from core.ports.catalog import Blobs, Galleries, Images
 from core.ports.jobs import Candidates, JobItems, Jobs
+from core.ports.schedules import Schedules
 from core.ports.sources import RemoteVersions, Uploads
 from core.ports.units import Units, Workers
-from core.ports.vectors import ConceptStore, Indexes, VectorIndex
+from core.ports.vectors import ConceptStore, Indexes, PendingVectors, VectorIndex
 from core.ports.webhooks import Webhooks
 
 
@@ -19,6 +20,7 @@ class UnitOfWork(Protocol):
     api_keys: ApiKeys
     galleries: Galleries
     indexes: Indexes
+    pending: PendingVectors
     images: Images
     vectors: VectorIndex
     concepts: ConceptStore
@@ -32,6 +34,7 @@ class UnitOfWork(Protocol):
     workers: Workers
     idempotency: IdempotencyKeys
     webhooks: Webhooks
+    schedules: Schedules
 
     def __enter__(self) -> Self:
         """Begin."""

@@ -74,6 +74,25 @@ class SqlJobs:
         """Insert."""
         self._transaction.execute(insert(JobRow), _values(job))
 
+    def add_scheduled(self, job: Job, tick: datetime) -> bool:
+        """Insert as the one job of its gallery's tick; False, and nothing is written, when there is one already."""
+        statement = (
+            insert(JobRow)
+            .values(tick=tick, **_values(job))
+            .on_conflict_do_nothing(
+                index_elements=[JobRow.gallery_id, JobRow.tick], index_where=JobRow.tick.is_not(None)
+            )
+            .returning(JobRow.id)
+        )
+        return self._transaction.execute(statement).one_or_none() is not None
+
+    def open_scheduled(self, gallery_id: UUID) -> UUID | None:
+        """The job of an earlier tick of the gallery that has not ended."""
+        statement = select(JobRow.id).where(
+            JobRow.gallery_id == gallery_id, JobRow.finished_at.is_(None), JobRow.tick.is_not(None)
+        )
+        return self._transaction.execute(statement.order_by(JobRow.id).limit(1)).scalar_one_or_none()
+
     def get(self, tenant_id: UUID, job_id: UUID) -> Job | None:
         """The tenant's job."""
         row = self._transaction.execute(_GET, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
@@ -200,6 +219,14 @@ class SqlJobs:
         """Whether a mirror import of the gallery of a higher rank runs, or went through."""
         asked = {"gallery_id": gallery_id, "rank": rank}
         return bool(self._transaction.execute(_MIRROR_AFTER, asked).scalar_one())
+
+    def open_reindex(self, gallery_id: UUID) -> Job | None:
+        """The re-index of the gallery that has not ended."""
+        statement = _select().where(
+            JobRow.gallery_id == gallery_id, JobRow.finished_at.is_(None), JobRow.kind == JobKind.REINDEX.value
+        )
+        row = self._transaction.execute(statement.order_by(JobRow.id).limit(1)).one_or_none()
+        return None if row is None else _job(row)
 
     def open_retry_of(self, job_id: UUID) -> UUID | None:
         """The retry of a job that has not ended."""

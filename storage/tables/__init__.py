@@ -4,9 +4,10 @@ from storage.tables.access import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.tables.base import Base
 from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRow
 from storage.tables.jobs import CandidateRow, JobItemRow, JobRow
+from storage.tables.schedules import ScheduleRow
 from storage.tables.sources import SourceRow, UploadRow
 from storage.tables.units import UnitRow, WorkerRow
-from storage.tables.vectors import ConceptRow, IndexRow
+from storage.tables.vectors import ConceptRow, IndexRow, PendingVectorRow
 from storage.tables.webhooks import DeliveryRow
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "IndexRow",
     "JobItemRow",
     "JobRow",
+    "PendingVectorRow",
+    "ScheduleRow",
     "SourceRow",
     "TenantRow",
     "UnitRow",

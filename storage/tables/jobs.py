@@ -27,6 +27,7 @@ class JobRow(Base):
         Index("ix_jobs_cancelling", "id", postgresql_where=text("state = 'cancelling'")),
         Index(None, "deadline_at", postgresql_where=text("deadline_at IS NOT NULL")),
         Index(None, "expires_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index("uq_jobs_tick", "gallery_id", "tick", unique=True, postgresql_where=text("tick IS NOT NULL")),
         one_of("kind", JobKind),
         one_of("state", JobState),
         one_of("stage", JobStage),
@@ -62,6 +63,8 @@ class JobRow(Base):
     expires_at: Mapped[Timestamp]
     deadline_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     callback_url: Mapped[str | None]
+    # Which moment of the gallery's schedule made the job; the job itself does not care.
+    tick: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class JobItemRow(Base):
@@ -100,3 +103,6 @@ class CandidateRow(Base):
     score: Mapped[float]
     p_yes: Mapped[float | None]
     error: Mapped[str | None]
+    group_value: Mapped[Any] = mapped_column(JSONB(none_as_null=True), nullable=True)
+    group_images: Mapped[int | None]
+    duplicates: Mapped[int | None]

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from core import durable, imports, jobs, retries
 from core.context import Context
 from core.durable import Handler, WorkerSlot
+from core.embedder import Embedder
 from core.embedding import EmbedHandler
 from core.galleries import NewGallery, create
 from core.ids import new_id
@@ -23,7 +24,6 @@ from core.ingest import FetchHandler
 from core.mirror import SweepHandler
 from core.models import EncoderIdentity, Gallery, ItemOutcome, Job, Principal, Queue, Scope, UnitKind, Vectors
 from core.planning import PlanHandler
-from core.ports import SourceBuckets
 from core.reading import Remotes
 
 QUEUES = (Queue.INGEST, Queue.EMBED)
@@ -80,9 +80,9 @@ class Shop:
         encoder = MeanColour()
         # Nothing here comes from elsewhere, so there are no buckets and no web.
         self.handlers = {
-            UnitKind.PLAN: PlanHandler(self.ctx, cast("SourceBuckets", None)),
+            UnitKind.PLAN: PlanHandler(self.ctx, cast("Remotes", None)),
             UnitKind.FETCH: FetchHandler(self.ctx, cast("Remotes", None)),
-            UnitKind.EMBED: EmbedHandler(self.ctx, encoder),
+            UnitKind.EMBED: EmbedHandler(self.ctx, encoder, Embedder(self.ctx)),
             UnitKind.SWEEP: SweepHandler(self.ctx),
         }
 

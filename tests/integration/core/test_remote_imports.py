@@ -106,8 +106,9 @@ def world(uow_factory: UnitOfWorkFactory, engine: Engine, services: RunningServi
         buckets = CountingBuckets(settings)
         buckets.asked = []
         web = HttpFetcher(settings)
-        shop.handlers[UnitKind.PLAN] = PlanHandler(ctx, buckets)
-        shop.handlers[UnitKind.FETCH] = FetchHandler(ctx, Remotes(web, buckets))
+        remotes = Remotes(web, buckets)
+        shop.handlers[UnitKind.PLAN] = PlanHandler(ctx, remotes)
+        shop.handlers[UnitKind.FETCH] = FetchHandler(ctx, remotes)
         s3 = s3_client(settings, settings.s3_endpoint)
         if not s3.bucket_exists(BUCKET):
             s3.make_bucket(BUCKET)

@@ -29,6 +29,7 @@ from core.models import (
     Page,
     Principal,
     Queue,
+    Schedule,
     Scope,
     UnitKind,
     Upload,
@@ -265,6 +266,22 @@ class FakeUploads:
 
 
 @dataclass
+class FakeSchedules:
+    rows: dict[UUID, Schedule] = field(default_factory=dict)
+
+    def put(self, schedule: Schedule) -> bool:
+        is_new = schedule.gallery_id not in self.rows
+        self.rows[schedule.gallery_id] = schedule
+        return is_new
+
+    def get(self, gallery_id: UUID) -> Schedule | None:
+        return self.rows.get(gallery_id)
+
+    def remove(self, gallery_id: UUID) -> bool:
+        return self.rows.pop(gallery_id, None) is not None
+
+
+@dataclass
 class FakeStore:
     """Every repository; `available` False is a Postgres that is away."""
 
@@ -279,6 +296,7 @@ class FakeStore:
     workers: FakeWorkers = field(default_factory=FakeWorkers)
     idempotency: FakeIdempotency = field(default_factory=FakeIdempotency)
     uploads: FakeUploads = field(default_factory=FakeUploads)
+    schedules: FakeSchedules = field(default_factory=FakeSchedules)
     available: bool = True
 
     def __enter__(self) -> Self:

@@ -77,6 +77,7 @@ def test_another_tenants_objects_do_not_exist(
         "create_query": {"json": {"text": "red"}},
         "create_export": {"json": {}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
+        "put_schedule": {"json": {"cron": "0 3 * * *", "source": {"urls": ["https://a.example/1.jpg"]}}},
         "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},
     }
     with_parameters = [row for row in operations(app) if "{" in row[1]]
