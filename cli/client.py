@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 from tenacity import RetryCallState, Retrying
 
-from cli.wire import TERMINAL, Gallery, Image, Item, Job, Json
+from cli.wire import TERMINAL, Gallery, Image, Index, Item, Job, Json
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _UPLOAD_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
@@ -145,6 +145,21 @@ class ApiClient:
         """Have metadata, and vectors unless left out, written as Parquet files; the export job."""
         path = f"/galleries/{_segment(gallery)}/exports"
         return cast(Job, self._json("POST", path, json={"vectors": vectors}, headers=_idempotent()))
+
+    def reindex(self, gallery: str, *, encoder: str | None, activate: str) -> Job:
+        """Build an index beside the active one; the re-index job. ApiError 409 while another one runs."""
+        body = {"encoder": encoder, "activate": activate}
+        path = f"/galleries/{_segment(gallery)}/indexes"
+        return cast(Job, self._json("POST", path, json=body, headers=_idempotent()))
+
+    def indexes(self, gallery: str) -> list[Index]:
+        """The gallery's indexes that are not dropped, oldest first."""
+        return cast(list[Index], self._json("GET", f"/galleries/{_segment(gallery)}/indexes")["items"])
+
+    def activate(self, gallery: str, index_id: str) -> Index:
+        """Let an index answer from now on. ApiError 409 when it is not ready."""
+        path = f"/galleries/{_segment(gallery)}/indexes/{_segment(index_id)}/activate"
+        return cast(Index, self._json("POST", path, headers=_idempotent()))
 
     def import_file(self, gallery: str, upload: Upload, *, fields: Mapping[str, str] = _NO_FIELDS) -> Job:
         """Send a picture, an archive or a manifest, with fields such as `mode`; the import job."""

@@ -30,6 +30,9 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "search": Entry("cli.commands.search:search", "Search by picture, by words, or by both."),
         "jobs": Entry("cli.commands.jobs:jobs", "Look at jobs, wait for one, stop or retry it."),
         "galleries": Entry("cli.commands.galleries:galleries", "List, create and delete galleries."),
+        "reindex": Entry("cli.commands.indexes:reindex", "Build a new index beside the one that answers."),
+        "indexes": Entry("cli.commands.indexes:indexes", "List the indexes of a gallery."),
+        "activate": Entry("cli.commands.indexes:activate", "Switch a gallery to another index, or back."),
         "export": Entry("cli.commands.exports:export_command", "Fetch metadata and vectors as Parquet files."),
     },
     "Run it on this machine": {

@@ -129,6 +129,16 @@ class Gallery(TypedDict):
     created_at: str
 
 
+class Index(TypedDict):
+    """A generation of a gallery's vectors; `pending` images it still lacks."""
+
+    id: str
+    encoder: str
+    state: str
+    pending: int
+    created_at: str
+
+
 class Image(TypedDict):
     """An image of a gallery."""
 

@@ -11,10 +11,14 @@ from core.ports import UnitOfWork
 
 
 def remove_vectors(uow: UnitOfWork, gallery_id: UUID, image_ids: Sequence[UUID]) -> None:
-    """Delete the vectors of images from every generation that is not dropped, in the transaction of their rows."""
+    """Delete the vectors of images from every generation that is not dropped, in the transaction of their rows.
+
+    The caller has called `Indexes.hold` before it touched the rows.
+    """
     if image_ids:
         for index in uow.indexes.live(gallery_id):
             uow.vectors.remove(index.id, image_ids)
+            uow.pending.remove(index.id, image_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class _Deletion:
             if job_id != self.job.id:
                 jobs.cancel_locked(uow, job_id)
         removed = uow.images.count(self.gallery_id)
-        for index in uow.indexes.live(self.gallery_id):
+        for index in uow.indexes.every(self.gallery_id):
             uow.vectors.drop(index.id)
         uow.galleries.remove(self.gallery_id)
         uow.jobs.set_total(self.job.id, removed)

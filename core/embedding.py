@@ -1,21 +1,24 @@
-"""Embedding units: pictures to vectors. An image becomes visible in the transaction that writes its vector."""
+"""Embedding units: pictures to vectors. An image becomes visible in the transaction that writes its vector.
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+Every generation of the gallery gets the vector in that transaction: those in step from this unit, which runs their
+encoders too; to the others the transaction owes it. What it owes, it removes: no generation keeps a vector of a picture
+that the image no longer has. See docs/adr/0021.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-from PIL.Image import Image as Picture
+import structlog
 
+from core import generations
 from core.context import Context
-from core.errors import EncoderMismatchError, ItemError, NotFoundError
+from core.embedder import Embedder, usable
+from core.errors import EncoderMismatchError, ModelLoadError, NotFoundError, UnavailableError
 from core.ids import new_id
 from core.items import Place, PlannedItem, Remote, fetch_failed, place, superseded
 from core.jobs import rank
-from core.keys import blob_key
 from core.models import (
     Blob,
     ClaimedUnit,
@@ -23,6 +26,7 @@ from core.models import (
     Gallery,
     ImageDraft,
     Index,
+    IndexState,
     ItemOutcome,
     Job,
     NewUnit,
@@ -30,17 +34,14 @@ from core.models import (
     UnitKind,
     Vectors,
 )
-from core.pictures import decode
 from core.ports import Encoder, EncoderRegistry, UnitOfWork
-from core.settings import Settings
 
-LEAST_READERS = 4
-MOST_READERS = 16
+log = structlog.get_logger()
 
 
-def decode_side_px(encoder: Encoder) -> int:
-    """Longer side at which pictures are decoded for an encoder: the same for galleries and for references."""
-    return 2 * encoder.image_size_px
+def embed_queue(gallery: Gallery) -> Queue:
+    """Where the gallery's pictures are embedded."""
+    return Queue.EMBED_GPU if gallery.device is Device.GPU else Queue.EMBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,16 @@ class SourcedDraft:
 
 
 def embed_unit(job: Job, gallery: Gallery, drafts: Sequence[SourcedDraft]) -> NewUnit:
-    """The unit that embeds these drafts into the gallery's active generation, in external_id order."""
+    """The unit that embeds these drafts, in external_id order."""
     ordered = sorted(drafts, key=lambda sourced: sourced.draft.external_id)
     return NewUnit(
         id=new_id(),
         tenant_id=job.tenant_id,
         job_id=job.id,
         kind=UnitKind.EMBED,
-        queue=Queue.EMBED_GPU if gallery.device is Device.GPU else Queue.EMBED,
+        queue=embed_queue(gallery),
         size=len(ordered),
         payload={
-            "gallery_id": str(gallery.id),
-            "index_id": str(gallery.active_index_id),
             "drafts": [
                 {**asdict(sourced.draft), "source": sourced.source, "place": asdict(sourced.place)}
                 for sourced in ordered
@@ -84,67 +83,46 @@ def _drafts(payload: Sequence[dict[str, Any]]) -> list[SourcedDraft]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pools:
-    """Threads that read pictures, and the one that encodes them.
-
-    One for all units in hand: a model gains nothing from being run twice at a time, and OpenMP keeps a team of threads
-    for each thread that ever called it.
-    """
-
-    readers: ThreadPoolExecutor
-    encoding: ThreadPoolExecutor
-
-
-def _reader_count(settings: Settings) -> int:
-    return settings.decode_threads or min(MOST_READERS, max(LEAST_READERS, os.cpu_count() or 1))
-
-
 class EmbedHandler:
-    """Runs `embed` units. While one is encoded, others of the same worker are fetched, decoded and committed."""
+    """Runs `embed` units."""
 
-    def __init__(self, ctx: Context, encoders: EncoderRegistry) -> None:
+    def __init__(self, ctx: Context, encoders: EncoderRegistry, embedder: Embedder) -> None:
         self.ctx = ctx
         self.encoders = encoders
-        self._pools = _Pools(
-            readers=ThreadPoolExecutor(_reader_count(ctx.settings), thread_name_prefix="read"),
-            encoding=ThreadPoolExecutor(1, thread_name_prefix="encode"),
-        )
+        self.embedder = embedder
 
     def open(self, unit: ClaimedUnit, job: Job) -> "_Embedding":
-        """Load the generation's encoder. EncoderMismatchError when it is not the one that made the stored vectors."""
-        with self.ctx.uow() as uow:
-            gallery = uow.galleries.by_id(UUID(unit.payload["gallery_id"]))
-            index = uow.indexes.get(UUID(unit.payload["index_id"]))
-        if gallery is None or index is None or gallery.deleting:
-            raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
-        encoder = self.encoders.get(index.encoder)
-        self._claim_index(index, encoder)
-        return _Embedding(self.ctx, self._pools, job, gallery, index, encoder, _drafts(unit.payload["drafts"]))
+        """Load the encoders of the gallery's generations that are in step.
 
-    def _claim_index(self, index: Index, encoder: Encoder) -> None:
-        """The first worker that loads the encoder fixes the generation's identity and makes its table."""
-        if index.identity == encoder.identity:
-            return
+        EncoderMismatchError when the active one's is not the one that made its stored vectors.
+        """
         with self.ctx.uow() as uow:
-            identity = uow.indexes.set_identity(index.id, encoder.identity)
-            if identity != encoder.identity:
-                raise EncoderMismatchError(
-                    f"This gallery was indexed with other weights of encoder `{index.encoder}` than this worker loads;"
-                    " re-index the gallery, or give the worker the old weights."
-                )
-            uow.vectors.ensure(index.id, encoder.identity.dim)
-            uow.commit()
+            gallery, active = generations.active(uow, job)
+            live = uow.indexes.live(gallery.id)
+        encoders = {active.id: self._encoder(active)}
+        for index in live:
+            if index.in_step and index.id != active.id:
+                try:
+                    encoders[index.id] = self._encoder(index)
+                except (ModelLoadError, EncoderMismatchError) as error:
+                    log.warning("index.owed", index_id=str(index.id), code=error.code, detail=error.detail)
+        return _Embedding(self.ctx, self.embedder, job, gallery, encoders, _drafts(unit.payload["drafts"]))
+
+    def _encoder(self, index: Index) -> Encoder:
+        encoder = self.encoders.get(index.encoder)
+        generations.claim_identity(self.ctx, index, encoder)
+        return encoder
 
 
 @dataclass(frozen=True, slots=True)
 class _Embedding:
+    """`encoders` by generation, the active one's first; several may share one."""
+
     ctx: Context
-    pools: _Pools
+    embedder: Embedder
     job: Job
     gallery: Gallery
-    index: Index
-    encoder: Encoder
+    encoders: Mapping[UUID, Encoder]
     drafts: Sequence[SourcedDraft]
 
     @property
@@ -154,34 +132,25 @@ class _Embedding:
     def compute(self, start: int, stop: int) -> "_EmbeddedBatch":
         """Fetch, decode and embed drafts [start, stop)."""
         drafts = self.drafts[start:stop]
-        found = list(self.pools.readers.map(self._picture, drafts))
-        outcomes = [
-            _failed(sourced, error.item_code, error.detail)
-            for sourced, error in zip(drafts, found, strict=True)
-            if isinstance(error, ItemError)
-        ]
-        readable = [pair for pair in zip(drafts, found, strict=True) if not isinstance(pair[1], ItemError)]
-        pictures = [picture for _, picture in readable if isinstance(picture, Picture)]
-        vectors = self.pools.encoding.submit(self.encoder.encode_images, pictures).result()
-        finite = np.asarray(np.isfinite(vectors).all(axis=1), dtype=np.bool_)
-        detail = "The encoder gave no finite vector for this picture; report it to the operator."
-        outcomes += [
-            _failed(sourced, "embedding_failed", detail)
-            for (sourced, _), good in zip(readable, finite, strict=True)
-            if not good
-        ]
-        embedded = [sourced.draft for (sourced, _), good in zip(readable, finite, strict=True) if good]
-        return _EmbeddedBatch(self.job, self.gallery, self.index, embedded, vectors[finite], outcomes)
-
-    def _picture(self, sourced: SourcedDraft) -> Picture | ItemError:
-        key = blob_key(self.job.tenant_id, sourced.draft.blob.sha256)
-        try:
-            picture = decode(self.ctx.objects.get(key), max_side_px=decode_side_px(self.encoder))
-            return self.encoder.fit(picture)  # here, where it is done on many threads, and what waits is small
-        except ItemError as error:
-            return error
-        except NotFoundError:
-            return ItemError("blob_missing", "The stored picture is gone; import it again.")
+        distinct = list({id(encoder): encoder for encoder in self.encoders.values()}.values())
+        sha256s = [sourced.draft.blob.sha256 for sourced in drafts]
+        embedded = self.embedder.embed(self.job.tenant_id, sha256s, distinct)
+        good = usable(embedded.vectors[0])
+        failed = []
+        for row, sourced in enumerate(drafts):
+            if row in embedded.errors:
+                failed.append(_failed(sourced, embedded.errors[row].item_code, embedded.errors[row].detail))
+            elif not good[row]:
+                detail = "The encoder gave no finite vector for this picture; report it to the operator."
+                failed.append(_failed(sourced, "embedding_failed", detail))
+        vectors = {index_id: embedded.vectors[distinct.index(encoder)] for index_id, encoder in self.encoders.items()}
+        return _EmbeddedBatch(
+            self.job,
+            self.gallery,
+            [sourced.draft for sourced, there in zip(drafts, good, strict=True) if there],
+            {index_id: rows[good] for index_id, rows in vectors.items()},
+            failed,
+        )
 
     def poison(self, item: int) -> ItemOutcome | None:
         """The item that keeps killing workers."""
@@ -197,22 +166,25 @@ def _failed(sourced: SourcedDraft, code: str, detail: str) -> ItemOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _EmbeddedBatch:
+    """`vectors` by generation, a row for each draft."""
+
     job: Job
     gallery: Gallery
-    index: Index
     drafts: Sequence[ImageDraft]
-    vectors: Vectors
+    vectors: Mapping[UUID, Vectors]
     failed: Sequence[ItemOutcome]
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
         """Image rows and vectors together; rows that a newer job wrote stay as they are."""
+        uow.indexes.hold(self.gallery.id)
+        live = uow.indexes.live(self.gallery.id)
+        self._check_active(live)
         written = uow.images.upsert(self.gallery, self.drafts, job_id=rank(self.job))
-        mine = [
-            (row, written[draft.external_id]) for row, draft in enumerate(self.drafts) if draft.external_id in written
-        ]
-        if mine:
-            rows = [row for row, _ in mine]
-            uow.vectors.upsert(self.index.id, [image.image_id for _, image in mine], self.vectors[rows])
+        rows = [row for row, draft in enumerate(self.drafts) if draft.external_id in written]
+        ids = [written[self.drafts[row].external_id].image_id for row in rows]
+        for index in live if rows else ():
+            vectors = self.vectors.get(index.id)
+            store(uow, index, ids, None if vectors is None else vectors[rows])
         through = [
             ItemOutcome(draft.external_id, written[draft.external_id].outcome)
             if draft.external_id in written
@@ -221,6 +193,30 @@ class _EmbeddedBatch:
         ]
         return [*through, *self.failed]
 
+    def _check_active(self, live: Sequence[Index]) -> None:
+        active = next((index for index in live if index.state is IndexState.ACTIVE), None)
+        if active is None:
+            raise NotFoundError(f"The gallery `{self.gallery.name}` was deleted meanwhile.")
+        if active.id not in self.vectors:
+            raise UnavailableError("Another index became the active one meanwhile; the batch is embedded again.")
+
     def rings(self) -> Sequence[Queue]:
         """Nothing follows."""
         return ()
+
+
+def store(uow: UnitOfWork, index: Index, image_ids: Sequence[UUID], vectors: Vectors | None) -> None:
+    """Write the images' vectors [n, d] of a generation; owe it those that are missing (None) or not finite.
+
+    The caller holds the generations, and the images' rows.
+    """
+    there = [False] * len(image_ids) if vectors is None else usable(vectors).tolist()
+    written = [image_id for image_id, found in zip(image_ids, there, strict=True) if found]
+    owed = [image_id for image_id, found in zip(image_ids, there, strict=True) if not found]
+    if written and vectors is not None:
+        uow.vectors.upsert(index.id, written, vectors[there])
+        if index.state is not IndexState.ACTIVE:  # an active one is owed nothing
+            uow.pending.remove(index.id, written)
+    if owed:
+        uow.vectors.remove(index.id, owed)
+        uow.pending.add(index.id, owed)

@@ -143,6 +143,13 @@ class MirrorGuardError(ServiceError):
     title = "Mirror import stopped by its guard"
 
 
+class IndexCheckError(ServiceError):
+    """A new index did not pass the check that it has to pass before it answers queries."""
+
+    code = "index_check_failed"
+    title = "The index did not pass its check"
+
+
 class LeaseLostError(ServiceError):
     """The unit belongs to another worker by now; whoever sees this stops and writes nothing."""
 

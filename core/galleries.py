@@ -7,6 +7,7 @@ from uuid import UUID
 
 from core import jobs
 from core.context import Context
+from core.deletion import remove_vectors
 from core.errors import InvalidInputError, NotFoundError, PreconditionFailedError
 from core.filters import Filter
 from core.ids import new_id
@@ -46,14 +47,9 @@ def create(ctx: Context, principal: Principal, new: NewGallery) -> Gallery:
     """Create a gallery with its first generation. ConflictError when the name is taken."""
     if not NAME.fullmatch(new.name):
         raise InvalidInputError("`name` takes 1 to 63 of a-z, 0-9, dot, dash and underscore, a letter or digit first.")
-    encoder = new.encoder or ctx.settings.default_encoder
-    if encoder not in ctx.settings.encoders:
-        known = ", ".join(sorted(ctx.settings.encoders))
-        raise InvalidInputError(f"There is no encoder `{encoder}` here; the operator listed: {known}.")
+    encoder = listed_encoder(ctx, new.encoder or ctx.settings.default_encoder)
     now = ctx.clock.now()
-    index = Index(
-        id=new_id(), tenant_id=principal.tenant_id, gallery_id=new_id(), encoder=encoder, state=IndexState.ACTIVE
-    )
+    index = Index(new_id(), principal.tenant_id, new_id(), encoder, IndexState.ACTIVE, in_step=True)
     gallery = Gallery(
         id=index.gallery_id,
         tenant_id=principal.tenant_id,
@@ -72,6 +68,14 @@ def create(ctx: Context, principal: Principal, new: NewGallery) -> Gallery:
         uow.indexes.add(index)
         uow.commit()
     return gallery
+
+
+def listed_encoder(ctx: Context, name: str) -> str:
+    """The name itself. InvalidInputError when the operator listed no such encoder."""
+    if name not in ctx.settings.encoders:
+        known = ", ".join(sorted(ctx.settings.encoders))
+        raise InvalidInputError(f"There is no encoder `{name}` here; the operator listed: {known}.")
+    return name
 
 
 def get(ctx: Context, principal: Principal, name: str) -> Gallery:
@@ -229,9 +233,9 @@ def delete_image(ctx: Context, principal: Principal, name: str, image_id: UUID, 
     """Delete an image and its vectors in one transaction."""
     with ctx.uow() as uow:
         gallery = find(uow, principal, name)
+        uow.indexes.hold(gallery.id)
         image = _find_image(uow, gallery, image_id, lock=True)
         _check_version(image.version, version)
-        for index in uow.indexes.live(gallery.id):
-            uow.vectors.remove(index.id, [image.id])
+        remove_vectors(uow, gallery.id, [image.id])
         uow.images.remove(gallery.id, [image.id])
         uow.commit()

@@ -227,6 +227,7 @@ class _RemovalBatch:
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
         """Rows and their vectors in every generation, together."""
+        uow.indexes.hold(self.gallery_id)
         removed = uow.images.remove_older(self.gallery_id, self.external_ids, job_id=rank(self.job))
         remove_vectors(uow, self.gallery_id, list(removed.values()))
         left = [name for name in self.external_ids if name not in removed]

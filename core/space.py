@@ -53,36 +53,39 @@ class Spaces:
             if known is not None and time.monotonic() < known.good_until_s:
                 return known.space
             began_s = time.monotonic()
-            space = self._read(gallery, index, encoder)
+            space = prepare(self._ctx, self._composer, gallery, index, encoder)
             ended_s = time.monotonic()
             if space.mean is not None:
                 good_for_s = max(REFRESH_AFTER_S, (ended_s - began_s) / READ_SHARE)
                 self._known[index.id] = _Known(space, ended_s + good_for_s)
             return space
 
-    def _read(self, gallery: Gallery, index: Index, encoder: Encoder) -> Space:
-        with self._ctx.uow() as uow:
-            mean = _mean(uow, index, gallery.image_count)
-            by_attribute = uow.images.terms(gallery.id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE)
-            attributes = words_of(by_attribute)
-            concepts = self._concepts(uow, vocabulary(attributes, self._composer.general_vocabulary()), index, encoder)
-            uow.commit()
-        return Space(mean=mean, concepts=told_apart(concepts), attributes=attributes)
 
-    def _concepts(self, uow: UnitOfWork, wanted: Mapping[str, ConceptKind], index: Index, encoder: Encoder) -> Concepts:
-        stored = uow.concepts.load(index.id)
-        if stored is not None and (stored.terms, stored.kinds) == (tuple(wanted), tuple(wanted.values())):
-            return stored
-        known = dict(zip(stored.terms, stored.vectors, strict=True)) if stored is not None else {}
-        fresh = [term for term in wanted if term not in known]
-        known.update(zip(fresh, encoder.encode_texts(fresh), strict=True))
-        concepts = Concepts(
-            terms=tuple(wanted),
-            kinds=tuple(wanted.values()),
-            vectors=np.stack([known[term] for term in wanted]).astype(np.float32),
-        )
-        uow.concepts.replace(index.id, concepts)
-        return concepts
+def prepare(ctx: Context, composer: Composer, gallery: Gallery, index: Index, encoder: Encoder) -> Space:
+    """The generation's space as it is stored, brought up to date first."""
+    with ctx.uow() as uow:
+        mean = _mean(uow, index, gallery.image_count)
+        by_attribute = uow.images.terms(gallery.id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE)
+        attributes = words_of(by_attribute)
+        concepts = _concepts(uow, vocabulary(attributes, composer.general_vocabulary()), index, encoder)
+        uow.commit()
+    return Space(mean=mean, concepts=told_apart(concepts), attributes=attributes)
+
+
+def _concepts(uow: UnitOfWork, wanted: Mapping[str, ConceptKind], index: Index, encoder: Encoder) -> Concepts:
+    stored = uow.concepts.load(index.id)
+    if stored is not None and (stored.terms, stored.kinds) == (tuple(wanted), tuple(wanted.values())):
+        return stored
+    known = dict(zip(stored.terms, stored.vectors, strict=True)) if stored is not None else {}
+    fresh = [term for term in wanted if term not in known]
+    known.update(zip(fresh, encoder.encode_texts(fresh), strict=True))
+    concepts = Concepts(
+        terms=tuple(wanted),
+        kinds=tuple(wanted.values()),
+        vectors=np.stack([known[term] for term in wanted]).astype(np.float32),
+    )
+    uow.concepts.replace(index.id, concepts)
+    return concepts
 
 
 def words_of(by_attribute: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

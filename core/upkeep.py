@@ -12,6 +12,7 @@ import structlog
 
 from core.context import Context
 from core.errors import UnavailableError
+from core.generations import catch_up, drop_outlived
 from core.ids import made_at
 from core.keys import (
     blob_key,
@@ -209,4 +210,6 @@ STEPS = (
     condemn_blobs,
     collect_blobs,
     sweep_uploads,
+    drop_outlived,
+    catch_up,
 )

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import BYTEA
 
 from core.filters import Filter
-from core.models import ScoredImage, Vector, Vectors
+from core.models import Census, ScoredImage, Vector, Vectors
 from storage.arrays import any_id
 from storage.filters import predicate
 from storage.halfvec import HalfVector, as_text, from_wire, negative_inner_product
@@ -153,17 +153,58 @@ class SqlVectors:
         )
         return self._transaction.execute(statement).all()
 
+    def missing(self, index_id: UUID, *, after: UUID | None, limit: int) -> tuple[UUID, ...]:
+        """Images of the generation's gallery without a vector, by id, those that follow `after`."""
+        absent = f"AND NOT EXISTS (SELECT FROM {_name(index_id)} WHERE image_id = images.id)"
+        rows = self._run(
+            "SELECT images.id FROM images "  # noqa: S608 - a UUID's hex digits
+            "WHERE gallery_id = (SELECT gallery_id FROM indexes WHERE id = :index_id) AND images.id > :after "
+            f"{absent if self._exists(index_id) else ''} ORDER BY images.id LIMIT :limit",
+            index_id=index_id,
+            after=after or UUID(int=0),
+            limit=limit,
+        )
+        return tuple(rows.scalars())
+
+    def census(self, index_id: UUID) -> Census:
+        """Compare the generation with its gallery, image by image, in one statement and so at one moment."""
+        if not self._exists(index_id):
+            return Census(0, len(self.missing(index_id, after=None, limit=1)), 0)
+        row = self._run(
+            "SELECT count(stored.image_id) AS vectors, "  # noqa: S608 - a UUID's hex digits
+            "count(*) FILTER (WHERE stored.image_id IS NULL AND owed.image_id IS NULL) AS missing, "
+            "count(*) FILTER (WHERE image.id IS NULL AND owed.image_id IS NULL) AS surplus "
+            "FROM (SELECT id FROM images "
+            "WHERE gallery_id = (SELECT gallery_id FROM indexes WHERE id = :index_id)) AS image "
+            f"FULL JOIN {_name(index_id)} AS stored ON stored.image_id = image.id "
+            "LEFT JOIN pending_vectors AS owed "
+            "ON owed.index_id = :index_id AND owed.image_id = coalesce(image.id, stored.image_id)",
+            index_id=index_id,
+        ).one()
+        return Census(row.vectors, row.missing, row.surplus)
+
+    def sample(self, index_id: UUID, *, size: int) -> tuple[UUID, ...]:
+        """Up to `size` images that have a vector, drawn evenly."""
+        total = self.count(index_id)
+        if total == 0:
+            return ()
+        drawn = self._run(
+            f"SELECT image_id FROM {_name(index_id)} TABLESAMPLE BERNOULLI (:percent) LIMIT :size",  # noqa: S608
+            percent=_percent(size, total),
+            size=size,
+        )
+        return tuple(drawn.scalars())
+
     def mean(self, index_id: UUID, *, sample: int) -> tuple[Vector, int] | None:
         """Mean of up to `sample` vectors, drawn evenly, and how many it took; None when there is none."""
         total = self.count(index_id)
         if total == 0:
             return None
-        enough = sample + 5 * sqrt(sample) + 5  # the draw's size varies; the surplus is cut off
         row = self._run(
             "SELECT CAST(avg(CAST(vector AS vector)) AS real[]), count(*) "  # noqa: S608 - a UUID's hex digits
             f"FROM (SELECT vector FROM {_name(index_id)} TABLESAMPLE BERNOULLI (:percent) REPEATABLE (0) "
             "LIMIT :sample) AS drawn",
-            percent=min(100.0, 100.0 * enough / total),
+            percent=_percent(sample, total),
             sample=sample,
         ).one()
         return np.asarray(row[0], np.float32), row[1]
@@ -196,6 +237,11 @@ class SqlVectors:
 
     def _run(self, sql: str, **parameters: object) -> CursorResult[*tuple[Any, ...]]:
         return self._transaction.execute(text(sql), parameters)
+
+
+def _percent(sample: int, total: int) -> float:
+    enough = sample + 5 * sqrt(sample) + 5  # the draw's size varies; the surplus is cut off
+    return min(100.0, 100.0 * enough / total)
 
 
 def _name(index_id: UUID) -> str:

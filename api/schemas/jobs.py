@@ -89,7 +89,8 @@ class JobOut(Reply):
     waiting_for: Waiting | None
     eta_seconds: int | None = Field(description="From the measured rate.")
     result: dict[str, Any] | None = Field(
-        description="Of a query: see QueryResult, provisional until the job ends. Of an export: see ExportResult."
+        description="Of a query: see QueryResult, provisional until the job ends. Of an export: see ExportResult. Of a"
+        " re-index: see ReindexResult."
     )
     error: JobError | None
     warnings: list[str] = Field(description="What was done differently than asked.")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.wire import OUTCOMES, Answer, Explanation, Gallery, Item, Job, Result
+from cli.wire import OUTCOMES, Answer, Explanation, Gallery, Index, Item, Job, Result
 
 _MIN_COLUMNS = 110
 _SHOWN_ATTRIBUTES = 6
@@ -172,4 +172,16 @@ def galleries_table(galleries: Sequence[Gallery]) -> Table:
     for gallery in galleries:
         created = gallery["created_at"][:19].replace("T", " ")
         table.add_row(escape(gallery["name"]), f"{gallery['image_count']:,}", escape(gallery["encoder"]), created)
+    return table
+
+
+def indexes_table(indexes: Sequence[Index]) -> Table:
+    """Indexes of a gallery, one a row, the active one in green."""
+    table = Table()
+    for heading in ("index", "encoder", "state", "pending", "created"):
+        table.add_column(heading, no_wrap=heading == "index", justify="right" if heading == "pending" else "left")
+    for index in indexes:
+        created = index["created_at"][:19].replace("T", " ")
+        row = (index["id"], escape(index["encoder"]), index["state"], f"{index['pending']:,}", created)
+        table.add_row(*row, style="green" if index["state"] == "active" else None)
     return table

@@ -1,6 +1,6 @@
 """Generations of vectors, and what makes two vectors comparable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -9,12 +9,10 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-Vectors: TypeAlias = NDArray[
-    np.float32
-]  # [n, d], rows L2-normalised unless said otherwise  # [n, d], rows L2-normalised unless said otherwise
+Vectors: TypeAlias = NDArray[np.float32]  # [n, d], rows L2-normalised unless said otherwise
 
 
-Vector: TypeAlias = NDArray[np.float32]  # [d]  # [d]
+Vector: TypeAlias = NDArray[np.float32]  # [d]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,10 @@ LIVE_INDEX_STATES = frozenset({IndexState.BUILDING, IndexState.READY, IndexState
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """One generation of vectors of a gallery. `identity` is None until a worker has loaded the encoder."""
+    """One generation of vectors of a gallery. `identity` is None until a worker has loaded the encoder.
+
+    Imports write the vectors of a generation that is `in_step` themselves; to any other they owe them.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -54,6 +55,17 @@ class Index:
     mean: Vector | None = None
     mean_count: int = 0
     created_at: datetime | None = None
+    in_step: bool = False
+    changed_at: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """A generation against its gallery: vectors that are there; `missing` and `surplus` ones that nobody owes."""
+
+    vectors: int
+    missing: int
+    surplus: int
 
 
 @dataclass(frozen=True, slots=True)

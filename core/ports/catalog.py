@@ -33,7 +33,7 @@ class Galleries(Protocol):
         ...
 
     def update(self, gallery: Gallery) -> None:
-        """Write name, device, attributes_schema, active_index_id, deleting; bumps `version`."""
+        """Write name, encoder, device, attributes_schema, active_index_id, deleting; bumps `version`."""
         ...
 
     def remove(self, gallery_id: UUID) -> None:
@@ -90,6 +90,10 @@ class Images(Protocol):
 
     def find(self, gallery_id: UUID, external_id: str) -> Image | None:
         """One image by the shop's own id."""
+        ...
+
+    def lock_contents(self, gallery_id: UUID, image_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """sha256 of those of the images that exist; nobody changes or deletes them until the transaction ends."""
         ...
 
     def many(self, image_ids: Sequence[UUID]) -> dict[UUID, Image]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL.Image import Image as Picture
 
-from core.embedding import decode_side_px
+from core.embedder import decode_side_px
 from core.errors import InvalidInputError, ItemError
 from core.models import Vectors
 from core.pictures import decode

@@ -73,7 +73,7 @@ class SqlGalleries:
         return page_of([_gallery(row) for row in rows], size, lambda gallery: gallery.name)
 
     def update(self, gallery: Gallery) -> None:
-        """Write name, device, attributes_schema, active_index_id, deleting; bumps `version`.
+        """Write name, encoder, device, attributes_schema, active_index_id, deleting; bumps `version`.
 
         `deleting` is never taken back. ConflictError when the name is taken, NotFoundError when the gallery is gone.
         """
@@ -82,6 +82,7 @@ class SqlGalleries:
             .where(GalleryRow.id == gallery.id)
             .values(
                 name=gallery.name,
+                encoder=gallery.encoder,
                 device=gallery.device.value,
                 attributes_schema=gallery.attributes_schema,
                 active_index_id=gallery.active_index_id,

@@ -46,6 +46,11 @@ _LOCK_OLDER = text("""
     ORDER BY external_id FOR NO KEY UPDATE
 """)
 
+_LOCK_CONTENTS = text("""
+    SELECT id, sha256 FROM images
+    WHERE gallery_id = :gallery_id AND id = ANY (CAST(:image_ids AS uuid[])) ORDER BY external_id FOR SHARE
+""")
+
 _SET_ATTRIBUTES = text("""
     UPDATE images SET
         attributes = CAST(new.attributes AS jsonb), last_job_id = :job_id, version = version + 1, updated_at = now()
@@ -140,6 +145,11 @@ class SqlImages:
         if not storable(external_id):
             return None
         return self._one(_select().where(ImageRow.gallery_id == gallery_id, ImageRow.external_id == external_id))
+
+    def lock_contents(self, gallery_id: UUID, image_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """sha256 of those of the images that exist; nobody changes or deletes them until the transaction ends."""
+        asked = {"gallery_id": gallery_id, "image_ids": list(image_ids)}
+        return {row.id: row.sha256 for row in self._transaction.execute(_LOCK_CONTENTS, asked)}
 
     def many(self, image_ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Those of the ids that exist."""

@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.models import ConceptKind, IndexState
-from storage.tables.base import Base, CreatedAt, Id, TenantId, one_of
+from storage.tables.base import Base, CreatedAt, Id, TenantId, Timestamp, one_of
 
 
 class IndexRow(Base):
@@ -34,6 +34,23 @@ class IndexRow(Base):
     mean: Mapped[bytes | None] = mapped_column(LargeBinary)  # float32, little-endian
     mean_count: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[CreatedAt]
+    # Imports write its vectors themselves, instead of owing them.
+    in_step: Mapped[bool] = mapped_column(server_default="false")
+    # When the state became what it is.
+    changed_at: Mapped[Timestamp] = mapped_column(server_default=func.now())
+
+
+class PendingVectorRow(Base):
+    """A vector that a generation is owed: the image has none there. See docs/adr/0021.
+
+    No foreign key to the image: it would lock each image while a generation is planned. Who deletes an image deletes
+    these too, and one that slips through is found and dropped when its turn comes.
+    """
+
+    __tablename__ = "pending_vectors"
+
+    index_id: Mapped[UUID] = mapped_column(ForeignKey("indexes.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class ConceptRow(Base):

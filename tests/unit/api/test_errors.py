@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from api.errors import STATUS, invalid
+from api.errors import STATUS
 from api.schemas.queries import QueryIn
 from core import errors
+from core.fields import invalid
 from core.models import Gallery
 from tests.unit.api.conftest import Caller
 from tests.unit.api.fakes import World
@@ -18,6 +19,7 @@ RESERVED_FOR_WORKERS = {
     errors.EncoderMismatchError,
     errors.ItemError,
     errors.MirrorGuardError,
+    errors.IndexCheckError,
     errors.LeaseLostError,
 }
 
