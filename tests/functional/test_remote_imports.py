@@ -71,6 +71,24 @@ def test_addresses_of_this_network_are_out_of_reach(service: Service) -> None:
     assert {item["code"] for item in items} == {"url_refused"}
 
 
+def test_a_reference_by_url_is_searched_with_and_judged(service: Service, site: WebServer) -> None:
+    gallery = service.gallery("reference-urls")
+    nightly(service, gallery, site)
+    site.forget()
+    reference = {"url": site.url("/p/7.jpg"), "region": [0, 0, 1, 1]}
+    job = service.query(gallery, reference=reference, text="in another colour", include_reference=True, top_k=3)
+    assert (job["state"], job["result"]["reranked"]) == ("succeeded", True), job
+    assert "sku-7" in {row["external_id"] for row in job["result"]["results"]}
+    assert site.bodies == ["/p/7.jpg"]
+
+
+def test_a_reference_that_cannot_be_fetched_fails_its_query(service: Service, site: WebServer) -> None:
+    gallery = service.gallery("reference-nowhere")
+    for url, code in ((site.url("/p/none.jpg"), "url_not_found"), ("http://169.254.169.254/1.jpg", "url_refused")):
+        job = service.query(gallery, reference={"url": url})
+        assert (job["state"], job["error"]["code"]) == ("failed", code)
+
+
 def test_files_put_straight_into_the_bucket(service: Service) -> None:
     gallery = service.gallery("direct")
     data = jpeg(1)
