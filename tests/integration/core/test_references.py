@@ -18,7 +18,7 @@ from core.context import Context, SystemClock
 from core.durable import WorkerSlot
 from core.keys import uploads_prefix
 from core.models import Explanation, Job, JobState, Queue, UnitKind, Vectors
-from core.ports import Composition, CompositionInput, Encoder, JudgeIdentity, Phrases, RelativeText, UnitOfWorkFactory
+from core.ports import Composition, CompositionInput, JudgeIdentity, RelativeText, UnitOfWorkFactory
 from core.queries import NewQuery, Reference
 from core.references import ReferenceHandler
 from core.reranking import RerankHandler
@@ -63,10 +63,6 @@ class ByReference:
         reference = query.reference
         assert reference is not None
         return Composition(reference[None, :], lambda vectors: vectors @ reference, Explanation())
-
-    def read(self, text: str) -> RelativeText:
-        del text
-        return RelativeText()
 
     def read(self, text: str) -> RelativeText:
         del text
