@@ -6,15 +6,17 @@ of them, and a unique key of SQL allows one job a tick.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from core import galleries, imports
+from core import galleries, generations, imports, jobs
 from core.context import Context
 from core.cron import Cron
-from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError, ServiceError, UnavailableError
+from core.errors import ConflictError, FieldError, InvalidInputError, NotFoundError, ServiceError
+from core.generations import NewIndex
 from core.imports import UPSERT, NewImport
 from core.models import Job, NewUnit, Principal, Schedule, SkippedTick
 from core.ports import UnitOfWork
@@ -104,10 +106,14 @@ def _none(name: str) -> NotFoundError:
 
 
 def _check(ctx: Context, principal: Principal, gallery: str, params: Mapping[str, Any]) -> None:
-    if params["source"] is None:
-        detail = "Schedules without a `source` are not offered here; name where to import from."
-        raise InvalidInputError(detail, errors=(FieldError("/source", detail),))
-    imports.check(ctx, principal, _import_of(gallery, params))
+    if params["source"] is not None:
+        imports.check(ctx, principal, _import_of(gallery, params))
+        return
+    jobs.check_callback(params["callback_url"])
+    for name, plain in (("mode", UPSERT), ("max_delete_share", None)):
+        if params[name] != plain:
+            detail = f"`{name}` goes with a `source`; without one each tick is a re-index."
+            raise InvalidInputError(detail, errors=(FieldError(f"/{name}", detail),))
 
 
 def _import_of(gallery: str, params: Mapping[str, Any]) -> NewImport:
@@ -127,50 +133,67 @@ def run_due(ctx: Context) -> int:
     """
     with ctx.uow() as uow:
         due = uow.schedules.due(ctx.clock.now(), limit=SWEEP)
-    started = 0
-    for gallery_id in due:
-        try:
-            started += _run(ctx, gallery_id)
-        except ServiceError as error:
-            log.warning("schedule.put_off", gallery_id=str(gallery_id), reason=error.detail)
-    return started
+    return sum(_run(ctx, gallery_id) for gallery_id in due)
 
 
 def _run(ctx: Context, gallery_id: UUID) -> bool:
+    """Whether it made a job. A dependency that is away must not keep other galleries from their ticks."""
     now = ctx.clock.now()
+    try:
+        try:
+            return _start(ctx, gallery_id, now)
+        except (ConflictError, InvalidInputError, NotFoundError) as error:
+            _skip(ctx, gallery_id, now, reason=error.detail)
+    except ServiceError as error:
+        log.warning("schedule.put_off", gallery_id=str(gallery_id), reason=error.detail)
+    return False
+
+
+def _start(ctx: Context, gallery_id: UUID, now: datetime) -> bool:
+    """Make the tick's job, all in one transaction."""
     with ctx.uow() as uow:
         schedule = uow.schedules.claim(gallery_id, now)
         if schedule is None:
             return False
-        cron = Cron(schedule.cron, schedule.timezone)
-        tick = cron.latest_tick(schedule.next_tick, now)
-        ahead = replace(schedule, last_tick=tick, next_tick=cron.next_tick(now))
-        try:
-            job, units = _start(ctx, uow, ahead)
-        except UnavailableError:
-            raise
-        except ServiceError as error:
-            log.warning("schedule.skipped", gallery_id=str(gallery_id), tick=tick.isoformat(), reason=error.detail)
-            uow.schedules.record(replace(ahead, last_skipped=SkippedTick(tick, error.detail)))
-            uow.commit()
-            return False
-        uow.schedules.record(replace(ahead, last_job_id=job.id))
+        tick, next_tick = _ticks(schedule, now)
+        running = uow.jobs.open_scheduled(gallery_id)
+        if running is not None:
+            raise ConflictError(f"Job {running} of an earlier tick had not ended.")
+        job, unit = _prepare(ctx, uow, schedule)
+        if not uow.jobs.add_scheduled(job, tick):
+            raise ConflictError("This tick has its job already.")
+        uow.units.add([unit])
+        uow.schedules.record(replace(schedule, last_tick=tick, next_tick=next_tick, last_job_id=job.id))
         uow.commit()
     log.info("schedule.started", gallery_id=str(gallery_id), tick=tick.isoformat(), job_id=str(job.id))
-    for unit in units:
-        ctx.doorbell.ring(unit.queue)
+    ctx.doorbell.ring(unit.queue)
     return True
 
 
-def _start(ctx: Context, uow: UnitOfWork, schedule: Schedule) -> tuple[Job, list[NewUnit]]:
-    """Store the job of the last tick. ServiceError when there must be none."""
-    running = uow.jobs.open_scheduled(schedule.gallery_id)
-    if running is not None:
-        raise ConflictError(f"Job {running} of an earlier tick had not ended.")
+def _prepare(ctx: Context, uow: UnitOfWork, schedule: Schedule) -> tuple[Job, NewUnit]:
     principal = Principal(tenant_id=schedule.tenant_id, key_id=NOBODY, scopes=frozenset())
+    if schedule.params["source"] is None:
+        new = NewIndex(schedule.gallery_name, callback_url=schedule.params["callback_url"])
+        return generations.prepare(ctx, uow, principal, new)
     job = imports.prepare(ctx, principal, _import_of(schedule.gallery_name, schedule.params))
-    if schedule.last_tick is None or not uow.jobs.add_scheduled(job, schedule.last_tick):
-        raise ConflictError("This tick has its job already.")
-    units = [imports.plan_unit(job)]
-    uow.units.add(units)
-    return job, units
+    return job, imports.plan_unit(job)
+
+
+def _skip(ctx: Context, gallery_id: UUID, now: datetime, *, reason: str) -> None:
+    """Say that the tick made no job, in a transaction of its own: nothing half-made is left."""
+    with ctx.uow() as uow:
+        schedule = uow.schedules.claim(gallery_id, now)
+        if schedule is None:
+            return
+        tick, next_tick = _ticks(schedule, now)
+        uow.schedules.record(
+            replace(schedule, last_tick=tick, next_tick=next_tick, last_skipped=SkippedTick(tick, reason))
+        )
+        uow.commit()
+    log.warning("schedule.skipped", gallery_id=str(gallery_id), tick=tick.isoformat(), reason=reason)
+
+
+def _ticks(schedule: Schedule, now: datetime) -> tuple[datetime, datetime]:
+    """The latest tick that has come, and the first that has not."""
+    cron = Cron(schedule.cron, schedule.timezone)
+    return cron.latest_tick(schedule.next_tick, now), cron.next_tick(now)

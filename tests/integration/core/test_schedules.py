@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import Engine
 
 from cli.local.services import RunningServices
-from core import galleries, jobs, schedules
+from core import galleries, generations, jobs, schedules
 from core.context import Context
 from core.errors import NotFoundError, UnavailableError
+from core.generations import NewIndex
+from core.ids import new_id
 from core.ingest import FetchHandler
-from core.models import Job, JobKind, JobState, Queue, Schedule, UnitKind
+from core.models import Counters, IndexState, Job, JobKind, JobState, Queue, Schedule, UnitKind
 from core.planning import PlanHandler
 from core.ports import JobQuery, UnitOfWorkFactory
 from core.reading import Remotes
@@ -81,6 +83,10 @@ class Nightly:
 
     def jobs(self) -> tuple[Job, ...]:
         return jobs.list_jobs(self.ctx, self.shop.principal, JobQuery(), size=100, after=None).items
+
+    def generations(self) -> list[IndexState]:
+        with self.ctx.uow() as uow:
+            return [index.state for index in uow.indexes.live(self.shop.gallery.id)]
 
     def finish(self) -> Job:
         """Run the job of the last tick to its end."""
@@ -215,6 +221,37 @@ def test_what_is_not_open_any_more_is_skipped_with_the_reason(nightly: Nightly) 
     assert skipped is not None
     assert "SETR_IMPORT_PREFIXES" in skipped.reason
     assert nightly.jobs() == ()
+
+
+def test_without_a_source_a_tick_is_a_re_index(nightly: Nightly) -> None:
+    nightly.plan(source=None)
+    assert nightly.run_at(NIGHT) == 1
+    (job,) = nightly.jobs()
+    assert (job.kind, job.id) == (JobKind.REINDEX, nightly.schedule.last_job_id)
+    assert nightly.generations() == [IndexState.ACTIVE, IndexState.BUILDING]
+
+
+def test_a_re_index_that_somebody_else_began_is_not_begun_again(nightly: Nightly) -> None:
+    nightly.plan(source=None)
+    other = generations.submit(nightly.ctx, nightly.shop.principal, NewIndex("summer"))
+    assert nightly.run_at(NIGHT) == 0
+    skipped = nightly.schedule.last_skipped
+    assert skipped is not None
+    assert str(other.id) in skipped.reason
+    assert nightly.generations() == [IndexState.ACTIVE, IndexState.BUILDING]
+
+
+def test_a_tick_that_has_its_job_leaves_no_half_made_generation(nightly: Nightly) -> None:
+    gallery = nightly.shop.gallery
+    nightly.plan(source=None)
+    done = builders.add_job(nightly.ctx.uow, gallery.tenant_id, counters=Counters(total=0))
+    with nightly.ctx.uow() as uow:
+        of_the_tick = replace(done, id=new_id(), gallery_id=gallery.id)
+        assert uow.jobs.add_scheduled(of_the_tick, NIGHT)
+        uow.jobs.set_state(of_the_tick.id, JobState.CANCELED)
+        uow.commit()
+    assert nightly.run_at(NIGHT) == 0
+    assert nightly.generations() == [IndexState.ACTIVE]
 
 
 def test_a_manifest_that_cannot_be_had_removes_nothing(nightly: Nightly) -> None:

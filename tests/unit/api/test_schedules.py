@@ -72,6 +72,8 @@ def test_what_became_of_the_ticks_is_shown(call: Caller, world: World, gallery: 
         ({"source": {"s3_prefix": "s3://secrets/"}}, "/source/s3_prefix"),
         ({"source": {"urls": [" "]}}, "/source/urls/0"),
         ({"mode": "upsert"}, "/max_delete_share"),
+        ({"source": None}, "/mode"),
+        ({"source": None, "mode": "upsert"}, "/max_delete_share"),
         ({"max_delete_share": 1.5}, "/max_delete_share"),
         ({"callback_url": "ftp://shop.example"}, "/callback_url"),
         ({"every": "night"}, "/every"),
@@ -82,6 +84,11 @@ def test_what_cannot_be_is_refused_by_field(call: Caller, changes: dict[str, Any
     assert refused.status_code == 422
     assert pointer in [error["pointer"] for error in refused.json["errors"]]
     assert call("GET", PATH).status_code == 404
+
+
+def test_without_a_source_it_re_indexes(call: Caller) -> None:
+    made = call("PUT", PATH, json={"cron": "0 3 * * SUN"})
+    assert (made.status_code, made.json["source"], made.json["timezone"]) == (201, None, "UTC")
 
 
 def test_nothing_is_stored_in_the_bucket_before_a_tick(call: Caller, world: World) -> None:
