@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 from tenacity import RetryCallState, Retrying
 
-from cli.wire import TERMINAL, Gallery, Image, Index, Item, Job, Json
+from cli.wire import TERMINAL, Gallery, Image, Index, Item, Job, Json, Schedule
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _UPLOAD_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
@@ -145,6 +145,18 @@ class ApiClient:
         """Have metadata, and vectors unless left out, written as Parquet files; the export job."""
         path = f"/galleries/{_segment(gallery)}/exports"
         return cast(Job, self._json("POST", path, json={"vectors": vectors}, headers=_idempotent()))
+
+    def schedule(self, gallery: str) -> Schedule:
+        """What the gallery does by itself; ApiError 404 when nothing."""
+        return cast(Schedule, self._json("GET", f"/galleries/{_segment(gallery)}/schedule"))
+
+    def put_schedule(self, gallery: str, body: Json) -> Schedule:
+        """Set what the gallery does by itself, with a body as in the API guide."""
+        return cast(Schedule, self._json("PUT", f"/galleries/{_segment(gallery)}/schedule", json=body))
+
+    def delete_schedule(self, gallery: str) -> None:
+        """End it; ApiError 404 when there was none."""
+        self._send("DELETE", f"/galleries/{_segment(gallery)}/schedule")
 
     def reindex(self, gallery: str, *, encoder: str | None, activate: str) -> Job:
         """Build an index beside the active one; the re-index job. ApiError 409 while another one runs."""

@@ -33,6 +33,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "reindex": Entry("cli.commands.indexes:reindex", "Build a new index beside the one that answers."),
         "indexes": Entry("cli.commands.indexes:indexes", "List the indexes of a gallery."),
         "activate": Entry("cli.commands.indexes:activate", "Switch a gallery to another index, or back."),
+        "schedule": Entry("cli.commands.schedules:schedule", "Import or re-index a gallery every night, by itself."),
         "export": Entry("cli.commands.exports:export_command", "Fetch metadata and vectors as Parquet files."),
     },
     "Run it on this machine": {

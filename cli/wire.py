@@ -139,6 +139,27 @@ class Index(TypedDict):
     created_at: str
 
 
+class SkippedTick(TypedDict):
+    """A moment at which a schedule started nothing."""
+
+    tick: str
+    reason: str
+
+
+class Schedule(TypedDict):
+    """What a gallery does by itself. Without a source it re-indexes."""
+
+    gallery: str
+    cron: str
+    timezone: str
+    source: Json | None
+    mode: str
+    next_tick: str
+    last_tick: str | None
+    last_job: str | None
+    last_skipped: SkippedTick | None
+
+
 class Image(TypedDict):
     """An image of a gallery."""
 

@@ -42,6 +42,7 @@ THROUGH_THE_SERVER = Sending()
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Instead of PATH: a file with a URL a line.",
 )
+@click.option("--manifest-url", help="Instead of PATH: where a manifest (.csv, .jsonl) lies: http(s) or s3://.")
 @click.option("--s3-prefix", help="Instead of PATH: s3://bucket/prefix/, where the operator opened it to you.")
 @click.option("--direct", is_flag=True, help="Send the file straight into the bucket: for what the API takes too long.")
 @click.option("--gallery", required=True, help="The gallery to import into.")
@@ -67,6 +68,7 @@ def import_command(  # noqa: PLR0913 - a parameter for each option
     path: Path | None,
     urls: tuple[str, ...],
     urls_file: Path | None,
+    manifest_url: str | None,
     s3_prefix: str | None,
     direct: bool,
     gallery: str,
@@ -81,8 +83,8 @@ def import_command(  # noqa: PLR0913 - a parameter for each option
     """
     if max_delete_share is not None and mode != "mirror":
         raise click.UsageError("--max-delete-share goes with --mode mirror.")
-    if sum(map(bool, (path, urls, urls_file, s3_prefix))) != 1:
-        raise click.UsageError("Give exactly one of PATH, --image-url, --urls-file and --s3-prefix.")
+    if sum(map(bool, (path, urls, urls_file, manifest_url, s3_prefix))) != 1:
+        raise click.UsageError("Give exactly one of PATH, --image-url, --urls-file, --manifest-url and --s3-prefix.")
     share = {} if max_delete_share is None else {"max_delete_share": max_delete_share}
     sending = Sending(fields={"mode": mode, **share}, direct=direct)
     wanted = None if path is None else plan(path)
@@ -94,7 +96,8 @@ def import_command(  # noqa: PLR0913 - a parameter for each option
         file = Packed(path=urls_file, filename=URL_LIST, media_type="text/plain")
         job = send(client, gallery, file, console=console, how=sending)
     else:
-        source = {"urls": list(urls)} if urls else {"s3_prefix": s3_prefix}
+        named = {"urls": list(urls), "manifest": manifest_url, "s3_prefix": s3_prefix}
+        source = {name: value for name, value in named.items() if value}
         job = client.import_source(gallery, source, fields=sending.fields)
     _finish(client, job, console, **how)
 

@@ -107,6 +107,7 @@ def test_a_share_goes_with_a_mirror_only(
             {"urls": ["https://a/1.jpg", "https://a/2.jpg"]},
         ),
         (("--s3-prefix", "s3://catalog/shop/"), {"s3_prefix": "s3://catalog/shop/"}),
+        (("--manifest-url", "https://a/catalog.csv"), {"manifest": "https://a/catalog.csv"}),
     ],
 )
 def test_import_from_elsewhere(
