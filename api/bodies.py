@@ -1,7 +1,6 @@
-"""Bounds on request bodies, checked before anything is read, and JSON that Postgres can store."""
+"""Bounds on request bodies, checked before anything is read, and JSON as the standard has it."""
 
 import json
-import math
 from typing import Any
 
 from flask import request
@@ -13,7 +12,6 @@ MEBIBYTE = 1024 * 1024
 MAX_JSON_BYTES = MEBIBYTE
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
-MAX_DEPTH = 16
 
 
 def bound_body(max_bytes: int = MAX_JSON_BYTES) -> None:
@@ -43,24 +41,3 @@ class StrictJson(DefaultJSONProvider):
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def storable(value: Any, *, depth: int = 0) -> Any:
-    """`value` itself when Postgres's JSON can hold it: no NUL, no lone surrogates, finite numbers. Else ValueError."""
-    if depth > MAX_DEPTH:
-        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
-    match value:
-        case str():
-            if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-                raise ValueError("contains NUL or half of a surrogate pair")
-        case float():
-            if not math.isfinite(value):
-                raise ValueError("contains a number that is not finite")
-        case dict():
-            for key, held in value.items():
-                storable(key, depth=depth + 1)
-                storable(held, depth=depth + 1)
-        case list():
-            for held in value:
-                storable(held, depth=depth + 1)
-    return value

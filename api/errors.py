@@ -9,7 +9,6 @@ import structlog
 from apiflask import APIFlask, HTTPError
 from flask import Response, g, request
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
 from core.errors import (
@@ -26,12 +25,12 @@ from core.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
+from core.fields import MAX_ERRORS, invalid
 
 log = structlog.get_logger()
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
-MAX_ERRORS = 20
 STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -100,34 +99,6 @@ def on_validation_error(error: HTTPError) -> Response:
         return on_unknown_error(error)
     document = request.get_json(silent=True) if "json" in error.detail else request.args
     return on_service_error(invalid(error.__cause__, document))
-
-
-def invalid(error: ValidationError, document: object) -> InvalidInputError:
-    """A failed validation of `document` as our own error, with JSON pointers into it."""
-    found = error.errors(include_url=False, include_context=False)
-    fields = tuple(FieldError(pointer(each, document), each["msg"]) for each in found[:MAX_ERRORS])
-    first = fields[0]
-    return InvalidInputError(f"{first.pointer or 'The body'}: {first.detail}", errors=fields)
-
-
-def pointer(error: ErrorDetails, document: object) -> str:
-    """JSON pointer to where `document` is wrong. Names of union members, which pydantic adds, are left out."""
-    parts: list[str] = []
-    here = document
-    for number, part in enumerate(error["loc"]):
-        is_last = number == len(error["loc"]) - 1
-        if _has(here, part):
-            here = here[part]  # type: ignore[index]
-        elif not (is_last and error["type"] == "missing"):
-            continue
-        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in parts)
-
-
-def _has(document: object, part: str | int) -> bool:
-    if isinstance(document, Mapping):
-        return part in document
-    return isinstance(document, list) and isinstance(part, int) and part < len(document)
 
 
 def on_http_error(error: HTTPException) -> Response | HTTPException:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL.Image import Image as Picture
 
 from core.context import Context
-from core.embedding import decode_side_px
+from core.embedder import decode_side_px
 from core.errors import EncoderMismatchError, ModelLoadError, NotFoundError, ServiceError, UnavailableError
 from core.keys import blob_key
 from core.limits import picture_limits

@@ -7,10 +7,9 @@ presigned URLs are null.
 from datetime import UTC, datetime
 from typing import Any
 
-from core import exports, queries
+from core import exports, results
 from core.context import Context
 from core.models import Counters, Job, JobKind
-from core.queries import RankedImage
 
 
 def job_document(ctx: Context, job: Job) -> dict[str, Any]:
@@ -56,31 +55,6 @@ def _progress(counters: Counters) -> dict[str, int | None]:
 def _result(ctx: Context, job: Job) -> dict[str, Any] | None:
     if job.kind is JobKind.EXPORT:
         return exports.result(job)
-    if job.kind is not JobKind.QUERY or job.result is None:
-        return job.result
-    stored = job.result
-    return {
-        "reranked": stored.get("reranked", False),
-        "provisional": stored.get("provisional", False),
-        "reason": stored.get("reason"),
-        "strategy": stored.get("strategy", ""),
-        "index_id": stored.get("index_id"),
-        "timings_ms": stored.get("timings_ms") or {},
-        "results": [_row(row, rank) for rank, row in enumerate(queries.ranked(ctx, job), start=1)],
-        "explanation": stored.get("explanation"),
-    }
-
-
-def _row(row: RankedImage, rank: int) -> dict[str, Any]:
-    found = row.candidate
-    return {
-        "rank": rank,
-        "image_id": str(found.image_id),
-        "external_id": found.external_id,
-        "score": found.score,
-        "coarse": {"rank": found.coarse_rank, "score": found.coarse_score},
-        "rerank": None if found.p_yes is None else {"p_yes": found.p_yes},
-        "image_url": None,
-        "thumbnail_url": None,
-        "attributes": row.attributes,
-    }
+    if job.kind is JobKind.QUERY:
+        return results.of_query(ctx, job, signed=False)
+    return job.result

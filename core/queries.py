@@ -10,10 +10,8 @@ from core.context import Context
 from core.errors import InvalidInputError, NotFoundError
 from core.filters import parse_filter
 from core.ids import new_id
-from core.keys import blob_key, thumbnail_key, upload_key
+from core.keys import upload_key
 from core.models import (
-    Attributes,
-    Candidate,
     Gallery,
     Job,
     JobKind,
@@ -58,6 +56,8 @@ class NewQuery:
     explain: bool = False
     include_reference: bool = False
     min_score: float | None = None
+    group_by: str | None = None
+    collapse_duplicates: bool = False
     callback_url: str | None = None
 
 
@@ -126,6 +126,8 @@ def _params(ctx: Context, new: NewQuery) -> QueryParams:
         explain=new.explain,
         include_reference=new.include_reference,
         min_score=new.min_score,
+        group_by=new.group_by,
+        collapse_duplicates=new.collapse_duplicates,
     )
 
 
@@ -168,40 +170,3 @@ def reference_unit(job: Job) -> NewUnit:
 
 def _unit(job: Job, kind: UnitKind, queue: Queue) -> NewUnit:
     return NewUnit(id=new_id(), tenant_id=job.tenant_id, job_id=job.id, kind=kind, queue=queue, size=1, payload={})
-
-
-@dataclass(frozen=True, slots=True)
-class RankedImage:
-    """A result row joined with its image. URLs are short-lived, signed when read; None when the image is gone."""
-
-    candidate: Candidate
-    image_url: str | None
-    thumbnail_url: str | None
-    attributes: Attributes
-
-
-def ranked(ctx: Context, job: Job) -> tuple[RankedImage, ...]:
-    """The top_k candidates of a query by final rank and above its `min_score`; images deleted since are left out."""
-    top_k, min_score = int(job.params["top_k"]), job.params["min_score"]
-    with ctx.uow() as uow:
-        stored = uow.candidates.list(job.id)
-        candidates = [one for one in stored if min_score is None or one.score >= min_score]
-        images = uow.images.many([candidate.image_id for candidate in candidates[: 2 * top_k]])
-    expires = timedelta(seconds=ctx.settings.presigned_ttl_s)
-    rows = []
-    for candidate in candidates:
-        image = images.get(candidate.image_id)
-        if image is None:
-            continue
-        sha256 = image.blob.sha256
-        rows.append(
-            RankedImage(
-                candidate=candidate,
-                image_url=ctx.objects.presign_get(blob_key(job.tenant_id, sha256), expires=expires),
-                thumbnail_url=ctx.objects.presign_get(thumbnail_key(job.tenant_id, sha256), expires=expires),
-                attributes=image.attributes,
-            )
-        )
-        if len(rows) == top_k:
-            break
-    return tuple(rows)

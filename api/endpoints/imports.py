@@ -10,7 +10,6 @@ from werkzeug.datastructures import FileStorage
 
 from api.auth import principal, protected
 from api.bodies import JSON, MEBIBYTE, MULTIPART, bound_body, expect_media_type
-from api.errors import invalid
 from api.idempotency import idempotent
 from api.replies import accepted
 from api.runtime import context
@@ -18,6 +17,7 @@ from api.schemas.imports import MAX_FILENAME, ImportIn
 from api.schemas.jobs import JobOut
 from core import imports
 from core.errors import FieldError, InvalidInputError
+from core.fields import invalid
 from core.models import Scope
 
 bp = APIBlueprint("imports", __name__, tag="Imports")

@@ -16,8 +16,7 @@ from api.paging import MAX_PAGE_SIZE, page_key, page_token
 from api.replies import accepted, job_headers, json_reply, not_modified, present, unchanged
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
-from api.schemas.queries import query_result
-from core import exports, jobs, queries, retries
+from core import exports, jobs, results, retries
 from core.context import Context
 from core.models import ItemOutcome, Job, JobKind, Page, Principal, Scope
 from core.ports import JobQuery
@@ -116,9 +115,9 @@ def _with_result(ctx: Context, job: Job) -> Job:
     """A query's stored result knows everything but its rows, an export's everything but its URLs."""
     if job.kind is JobKind.EXPORT:
         return replace(job, result=exports.result(job, ctx))
-    if job.kind is not JobKind.QUERY or job.result is None:
-        return job
-    return replace(job, result=query_result(job.result, queries.ranked(ctx, job)))
+    if job.kind is JobKind.QUERY:
+        return replace(job, result=results.of_query(ctx, job, signed=True))
+    return job
 
 
 def _export(job_id: UUID, query: jobs.ItemQuery, media_type: str) -> Response:

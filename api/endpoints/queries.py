@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from api.auth import principal, protected
 from api.bodies import JSON, MEBIBYTE, MULTIPART, bound_body, expect_media_type
-from api.errors import invalid
 from api.idempotency import idempotent
 from api.replies import accepted
 from api.runtime import context
@@ -17,6 +16,7 @@ from api.schemas.jobs import JobOut
 from api.schemas.queries import QueryIn
 from core import queries
 from core.errors import FieldError, InvalidInputError, TooLargeError
+from core.fields import invalid
 from core.models import Scope
 
 bp = APIBlueprint("queries", __name__, tag="Queries")

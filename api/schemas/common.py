@@ -1,40 +1,31 @@
 """Types and bases that several bodies share."""
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.bodies import storable
 from api.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_TOKEN
-from core.urls import MAX_URL
+from core.fields import NO_NUL, Body, CallbackUrl, ExternalId, Finite, JsonObject, Name, Text, Url
 
 T = TypeVar("T")
 
-NO_NUL = r"^[^\x00]*$"  # Postgres takes none
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("use printable characters only")
-    return text
-
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=NO_NUL)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=NO_NUL), AfterValidator(_printable)]
-Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL, pattern=NO_NUL)]
-CallbackUrl = Annotated[
-    Url,
-    Field(description="Called by a signed POST (Standard Webhooks) when the job has ended."),
+__all__ = [
+    "NO_NUL",
+    "Body",
+    "CallbackQuery",
+    "CallbackUrl",
+    "ExternalId",
+    "FieldProblem",
+    "Finite",
+    "JsonObject",
+    "Name",
+    "PageOut",
+    "PageQuery",
+    "Problem",
+    "Reply",
+    "Text",
+    "Url",
 ]
-JsonObject = Annotated[dict[str, Any], AfterValidator(storable)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Body(BaseModel):
-    """Base of everything that comes in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Reply(BaseModel):

@@ -92,6 +92,9 @@ class SqlCandidates:
                 CandidateRow.score,
                 CandidateRow.p_yes,
                 CandidateRow.error,
+                CandidateRow.group_value,
+                CandidateRow.group_images,
+                CandidateRow.duplicates,
             )
             .where(CandidateRow.job_id == job_id)
             .order_by(CandidateRow.rank)
@@ -110,4 +113,7 @@ def _values(job_id: UUID, candidate: Candidate) -> dict[str, object]:
         "score": candidate.score,
         "p_yes": candidate.p_yes,
         "error": candidate.error,
+        "group_value": candidate.group,
+        "group_images": candidate.group_images,
+        "duplicates": candidate.duplicates,
     }

@@ -15,9 +15,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.schemas.jobs import Links, job_out
-from api.schemas.queries import query_result
 from cli.local.services import RunningServices
-from core import jobs, queries, webhooks
+from core import jobs, results, webhooks
 from core.context import Context
 from core.documents import job_document
 from core.models import Candidate, Counters, Delivery, DeliveryState, Job, JobKind, JobState, Principal
@@ -241,8 +240,7 @@ def test_the_body_is_the_job_as_the_api_shows_it_without_signed_urls(shop: Shop,
 def shown(ctx: Context, job: Job, links: dict[str, str]) -> dict[str, Any]:
     """The job as `GET /jobs/{id}` answers, with its presigned URLs taken out."""
     if job.kind is JobKind.QUERY:
-        assert job.result is not None
-        job = replace(job, result=query_result(job.result, queries.ranked(ctx, job)))
+        job = replace(job, result=results.of_query(ctx, job, signed=True))
     view = jobs.JobView(job=job, waiting_for=None, eta_seconds=None)
     body: dict[str, Any] = json.loads(
         job_out(view, Links.model_construct(None, **links)).model_dump_json(warnings=False)

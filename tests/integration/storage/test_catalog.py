@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import ConflictError, InvalidInputError, NotFoundError
 from core.filters import parse_filter
 from core.ids import new_id
-from core.models import Attributes, Blob, Device, Gallery, Image, ImageState, ItemOutcome, Outcome, Page
-from core.ports import UnitOfWorkFactory, Written
+from core.models import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, ItemOutcome, Outcome, Page
+from core.ports import Traits, UnitOfWorkFactory, Written
 from tests.integration.storage import builders
 from tests.integration.storage.builders import add_gallery, add_images, add_tenant, blob, draft, gallery, index
 
@@ -305,6 +305,23 @@ def test_terms_are_the_most_frequent_short_strings(uow_factory: UnitOfWorkFactor
     with uow_factory() as uow:
         terms = uow.images.terms(summer.id, max_words=3, max_values=2)
     assert terms == {"color": ("red", "blue"), "title": ("summer dress",)}
+
+
+def test_traits_are_an_attribute_and_looks(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:
+    seen = Blob("1" * 64, 1, 1, 1, "image/png", phash=-5, tint=0x102030)
+    with uow_factory() as uow:
+        uow.blobs.add(summer.tenant_id, [seen])
+        drafts = [ImageDraft("seen", seen, {"product": "P-1"}), draft("plain", {"product": None}), draft("bare")]
+        written = uow.images.upsert(summer, sorted(drafts, key=lambda each: each.external_id), job_id=new_id())
+        ids = {name: each.image_id for name, each in written.items()}
+        traits = uow.images.traits([*ids.values(), new_id()], "product")
+        looks = uow.images.traits([ids["seen"]], None)
+    assert traits.keys() == set(ids.values())
+    assert traits[ids["seen"]] == Traits("P-1", -5, 0x102030)
+    assert looks == {ids["seen"]: Traits(None, -5, 0x102030)}
+    # Without looks the content decides: both have the same picture.
+    assert traits[ids["plain"]] == traits[ids["bare"]]
+    assert traits[ids["bare"]].value is None
 
 
 def test_blobs_are_touched_and_known_by_tenant(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:

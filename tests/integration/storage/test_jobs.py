@@ -244,3 +244,12 @@ def test_candidates_are_replaced_and_listed_by_final_rank(uow_factory: UnitOfWor
         assert uow.candidates.list(made.id) == tuple(judged[::-1])
         uow.candidates.replace(made.id, [])
         assert uow.candidates.list(made.id) == ()
+
+
+@pytest.mark.parametrize("value", ["P-1", 3, 2.5, True, ["a", "b"], {"x": 1}, None])
+def test_a_candidate_that_stands_for_a_group(uow_factory: UnitOfWorkFactory, value: object) -> None:
+    made = add_job(uow_factory, add_tenant(uow_factory))
+    candidate = Candidate(new_id(), "sku-1", 1, 0.5, 1, 0.5, group=value, group_images=4, duplicates=2)
+    with uow_factory() as uow:
+        uow.candidates.replace(made.id, [candidate])
+        assert uow.candidates.list(made.id) == (candidate,)

@@ -5,8 +5,8 @@ import re
 import pytest
 from apiflask import APIFlask
 
-from api.schemas.queries import Strategy
 from core.queries import STRATEGIES
+from core.queryforms import Strategy
 from tests.unit.api.conftest import get_json
 
 

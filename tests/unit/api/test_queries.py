@@ -11,6 +11,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
 from api.app import create_app
+from api.schemas.queries import QueryResult, ResultOut
 from core.ids import new_id
 from core.models import Candidate, Gallery, JobStage, JobState
 from core.settings import Settings
@@ -38,6 +39,8 @@ def test_a_composed_query(call: Caller, world: World) -> None:
         "negative_text": "no logo",
         "filter": {"category": "dress", "price": {"lte": 80}},
         "top_k": 7,
+        "group_by": "product_id",
+        "collapse_duplicates": True,
         "strategy": "intersection",
         "rerank": {"depth": 30, "budget_seconds": 4},
         "explain": True,
@@ -46,7 +49,7 @@ def test_a_composed_query(call: Caller, world: World) -> None:
     assert response.status_code == 202
     assert response.headers["Location"] == response.json["links"]["self"]
     stored = params(world)
-    assert stored["top_k"] == 7
+    assert (stored["top_k"], stored["group_by"], stored["collapse_duplicates"]) == (7, "product_id", True)
     assert stored["rerank"] == {"depth": 30, "budget_s": 4}
     assert stored["filter"] == body["filter"]
     assert UUID(stored["reference_image_id"]) in world.store.images.rows
@@ -134,6 +137,7 @@ def test_what_is_no_multipart_query(call: Caller, fields: dict[str, Any]) -> Non
         {"reference": {"url": "https://user:secret@shop.example/1.jpg"}},
         {"reference": {"url": "https://shop.example/" + "x" * 4096}},
         {"reference": {"external_id": "sku-1", "region": [0.9, 0, 0.5, 1]}},
+        {"text": "x", "group_by": ""},
         {"text": "x", "unknown": 1},
     ],
 )
@@ -194,6 +198,7 @@ def test_results_join_ranks_with_images(call: Caller, world: World) -> None:
     found = Candidate(
         image_id=image.id, external_id="sku-1", coarse_rank=4, coarse_score=0.31, rank=2, score=0.97, p_yes=0.97
     )
+    found = replace(found, group="p-1", group_images=3, duplicates=2)
     world.store.candidates.rows[job_id] = (gone, found)
     meta = {
         "reranked": True,
@@ -207,11 +212,14 @@ def test_results_join_ranks_with_images(call: Caller, world: World) -> None:
     row = world.store.jobs.rows[job_id]
     world.store.jobs.rows[job_id] = replace(row, state=JobState.SUCCEEDED, result=meta, version=2)
     result = call("GET", f"/jobs/{job_id}").json["result"]
+    QueryResult.model_validate(result, strict=False)
     (only,) = result.pop("results")
     assert result == meta
     assert only["rank"] == 1
     assert only["coarse"] == {"rank": 4, "score": 0.31}
     assert only["rerank"] == {"p_yes": 0.97}
+    assert (only["group"], only["group_images"], only["duplicates"]) == ("p-1", 3, 2)
+    assert set(only) == set(ResultOut.model_fields)
     assert only["attributes"] == {"category": "dress"}
     assert image.blob.sha256 in only["image_url"]
     assert "thumbnails" in only["thumbnail_url"]
