@@ -25,24 +25,39 @@ class ImportFailedError(Exception):
 
 @dataclass
 class Invariants:
-    """What was promised of a job's counters at every moment; `broken` lists each time that it did not hold."""
+    """What was promised of a job's counters at every moment; `broken` lists each time that it did not hold.
+
+    `longest_gap_s` is the longest time between two polls.
+    """
 
     polls: int = 0
     broken: list[str] = field(default_factory=list)
+    longest_gap_s: float = 0.0
     _before: dict[str, int] = field(default_factory=dict)
+    _total_before: int | None = None
 
     def check(self, progress: Mapping[str, int | None], written: int, vectors: int) -> None:
         """`written` = created + updated and `vectors`, the rows that have one, are of one and the same snapshot."""
         self.polls += 1
         total = progress["total"]
         counts = {name: progress[name] or 0 for name in _GROWING}
-        if total is not None and total != sum(counts.values()) + (progress["pending"] or 0):
+        pending = progress["pending"] or 0
+        if pending < 0 or (total is not None and total != sum(counts.values()) + pending):
             self.broken.append(f"the sum is off: {dict(progress)}")
+        if self._total_before is not None and (total is None or total < self._total_before):
+            self.broken.append(f"the total fell: {self._total_before} -> {total}")
         if any(counts[name] < self._before.get(name, 0) for name in _GROWING):
             self.broken.append(f"a counter fell: {self._before} -> {counts}")
         if written > vectors:
             self.broken.append(f"{written} written, but {vectors} vectors")
-        self._before = counts
+        self._before, self._total_before = counts, total
+
+    def check_end(self, job: Mapping[str, Any], expected: Mapping[str, int], vectors: int) -> None:
+        """`expected` are all of the counters that are not zero, of a job that came to nothing else."""
+        progress = {name: count for name, count in job["progress"].items() if count}
+        images = expected["total"]
+        if (job["state"], progress) != ("succeeded", dict(expected)) or vectors != images:
+            self.broken.append(f"ended as {job['state']}: {progress}, {vectors} vectors; expected {dict(expected)}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class Client:
     http: httpx.Client
     sql: Sql
 
-    def run(self, gallery: str, archive: Path) -> Imported:
+    def run(self, gallery: str, archive: Path, expected: Mapping[str, int]) -> Imported:
         """Import the archive and watch the job to its end. ImportFailedError unless it succeeded."""
         began_s = time.monotonic()
         with archive.open("rb") as stream:
@@ -76,24 +91,29 @@ class Client:
         job = self._follow(job_id, invariants)
         if job["state"] != "succeeded":
             raise ImportFailedError(f"Job {job_id} {job['state']}: {job['progress']} {job['error']}")
-        return Imported(job, time.monotonic() - began_s, upload_s, invariants)
+        seconds = time.monotonic() - began_s
+        invariants.check_end(job, expected, self._written(job_id)[1])
+        return Imported(job, seconds, upload_s, invariants)
 
     def embed_units(self, imported: Imported) -> int:
         """Embedding units that the import made."""
         return int(self.sql.value(_EMBED_UNITS, UUID(imported.job["id"])))
 
     def _follow(self, job_id: UUID, invariants: Invariants) -> dict[str, Any]:
-        table = f"vectors.g_{self.sql.value(_INDEX, job_id).hex}"
+        polled_s = time.monotonic()
         while True:
             self.stack.supervisor.poll()
             job: dict[str, Any] = self.http.get(f"/jobs/{job_id}").json()
-            written, vectors = self._written(job_id, table)
-            invariants.check(job["progress"], written, vectors)
+            invariants.check(job["progress"], *self._written(job_id))
             if job["state"] in TERMINAL:
                 return job
-            time.sleep(POLL_S)
+            time.sleep(max(0.0, polled_s + POLL_S - time.monotonic()))
+            now_s = time.monotonic()
+            invariants.longest_gap_s = max(invariants.longest_gap_s, now_s - polled_s)
+            polled_s = now_s
 
-    def _written(self, job_id: UUID, table: str) -> tuple[int, int]:
+    def _written(self, job_id: UUID) -> tuple[int, int]:
+        table = f"vectors.g_{self.sql.value(_INDEX, job_id).hex}"
         there = self.sql.value("SELECT to_regclass(%s) IS NOT NULL", table)
         vectors = f"(SELECT count(*) FROM {table})" if there else "0"  # noqa: S608 - a UUID's hex digits
         (row,) = self.sql.rows(
@@ -127,6 +147,7 @@ class Measurement:
             "second_embed_units": self.second_embed_units,
             "second_puts": self.second_puts,
             "polls": self.first.invariants.polls + self.second.invariants.polls,
+            "longest_gap_s": round(max(self.first.invariants.longest_gap_s, self.second.invariants.longest_gap_s), 2),
             "broken": self.first.invariants.broken + self.second.invariants.broken,
             "rss_mb": {name: round(value, 1) for name, value in self.rss_mb.items()},
             "own_mb": {name: round(value, 1) for name, value in self.own_mb.items()},
@@ -138,21 +159,21 @@ def measure(client: Client, archive: Path, images: int) -> Measurement:
     gallery = f"images-{images}"
     client.http.post("/galleries", json={"name": gallery}).raise_for_status()
     with MemoryWatch(client.stack.supervisor) as memory:
-        first = client.run(gallery, archive)
+        first = client.run(gallery, archive, {"total": images, "created": images})
         between_s = time.time()
-        second = client.run(gallery, archive)
+        second = client.run(gallery, archive, {"total": images, "unchanged": images})
     return Measurement(
         images=images,
         first=first,
         second=second,
         second_embed_units=client.embed_units(second),
-        second_puts=_stored_since(client.stack, between_s),
+        second_puts=stored_since(client.stack, between_s),
         rss_mb=memory.rss_mb,
         own_mb=memory.own_mb,
     )
 
 
-def _stored_since(stack: Stack, moment_s: float) -> int:
+def stored_since(stack: Stack, moment_s: float) -> int:
     """Pictures and thumbnails put since then: the embedded S3 server keeps each object as a file."""
     tenants = (stack.settings.data_dir / "s3" / stack.settings.s3_bucket / "tenants").iterdir()
     files = (path for tenant in tenants for kind in ("blobs", "thumbnails") for path in (tenant / kind).rglob("*"))
