@@ -28,6 +28,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Use a server": {
         "import": Entry("cli.commands.imports:import_command", "Import pictures: a folder, an archive or a manifest."),
         "search": Entry("cli.commands.search:search", "Search by picture, by words, or by both."),
+        "search-batch": Entry("cli.commands.batches:search_batch", "Search with a file of queries."),
         "jobs": Entry("cli.commands.jobs:jobs", "Look at jobs, wait for one, stop or retry it."),
         "galleries": Entry("cli.commands.galleries:galleries", "List, create and delete galleries."),
         "reindex": Entry("cli.commands.indexes:reindex", "Build a new index beside the one that answers."),
@@ -47,6 +48,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "catalog": Entry("cli.offline.catalog:catalog", "Draw the synthetic product catalog."),
         "synthcir": Entry("cli.offline.synthcir:synthcir", "Draw the synthetic benchmark."),
         "eval": Entry("cli.offline.evaluate:evaluate_command", "Measure retrieval on a benchmark."),
+        "size": Entry("cli.offline.size:size_command", "Estimate storage, memory, workers and cost."),
         "train": Entry("cli.offline.train:train", "Fine-tune a judge on triplets; train the demo models."),
     },
 }
