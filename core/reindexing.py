@@ -142,10 +142,9 @@ class _Planned:
         workers = alive[queue].count if queue in alive else 0
         lanes = max(workers, 1) * this.ctx.settings.embed_units
         ends = uow.pending.cut(this.index.id, every=max(1, ceil(owed / lanes)), besides=this.job.id)
-        starts = (None, *ends[:-1])
         return [
             unit
-            for after, until in zip(starts, ends, strict=True)
+            for after, until in zip((None, *ends), ends, strict=False)
             for unit in _next_unit(this.ctx, uow, this.job, this.gallery, Span(after, until))
         ]
 

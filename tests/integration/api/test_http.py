@@ -206,12 +206,14 @@ def test_another_tenant_sees_nothing(call: Call, stranger: Call, ctx: Context, a
     add_images(ctx, gallery_id(call, gallery), 1)
     (image,) = call("GET", f"/galleries/{gallery}/images").json["items"]
     job = call("POST", f"/galleries/{gallery}/queries", json={"text": "red"}).json
-    values = {"gallery": gallery, "image_id": image["id"], "job_id": job["id"]}
+    index_id = call("GET", f"/galleries/{gallery}").json["active_index_id"]
+    values = {"gallery": gallery, "image_id": image["id"], "job_id": job["id"], "index_id": index_id}
     bodies: dict[str, dict[str, Any]] = {
         "patch_gallery": {"json": {}},
         "patch_image": {"json": {"attributes": {"color": "stolen"}}},
         "create_query": {"json": {"text": "red"}},
         "create_export": {"json": {}},
+        "create_index": {"json": {}},
         "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
     }

@@ -75,6 +75,7 @@ class Shop:
     principal: Principal
     gallery: Gallery
     handlers: dict[UnitKind, Handler] = field(default_factory=dict)
+    queues: tuple[Queue, ...] = QUEUES
 
     def __post_init__(self) -> None:
         encoder = MeanColour()
@@ -95,7 +96,7 @@ class Shop:
         return self.submit(files, mode="mirror", share=share)
 
     def run_one(self) -> bool:
-        return durable.run_one(self.ctx, self.handlers, WorkerSlot("worker", QUEUES, lambda: False, lambda: None))
+        return durable.run_one(self.ctx, self.handlers, WorkerSlot("worker", self.queues, lambda: False, lambda: None))
 
     def run(self) -> None:
         """Until no unit is due. Whatever is seen meanwhile must add up."""

@@ -100,6 +100,9 @@ class FakeIndexes:
         del gallery_id
         return ()
 
+    def hold(self, gallery_id: UUID, *, alone: bool = False) -> None:
+        del gallery_id, alone
+
 
 @dataclass
 class FakeImages:

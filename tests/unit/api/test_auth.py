@@ -24,7 +24,7 @@ def operations(app: APIFlask) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def concrete(path: str) -> str:
-    return path.format(gallery="summer", image_id=new_id(), job_id=new_id())
+    return path.format(gallery="summer", image_id=new_id(), job_id=new_id(), index_id=new_id())
 
 
 def test_every_operation_but_the_public_ones_is_protected(app: APIFlask) -> None:
@@ -70,12 +70,13 @@ def test_another_tenants_objects_do_not_exist(
 ) -> None:
     image = world.add_image(gallery, "sku-1")
     job = call("POST", "/galleries/summer/queries", json={"text": "red"}).json
-    values = {"gallery": gallery.name, "image_id": image.id, "job_id": job["id"]}
+    values = {"gallery": gallery.name, "image_id": image.id, "job_id": job["id"], "index_id": gallery.active_index_id}
     bodies: dict[str, dict[str, Any]] = {
         "patch_gallery": {"json": {}},
         "patch_image": {"json": {"attributes": {}}},
         "create_query": {"json": {"text": "red"}},
         "create_export": {"json": {}},
+        "create_index": {"json": {}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
         "put_schedule": {"json": {"cron": "0 3 * * *", "source": {"urls": ["https://a.example/1.jpg"]}}},
         "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},

@@ -95,7 +95,7 @@ class Books:
     @property
     def uow(self) -> UnitOfWork:
         both = SimpleNamespace(**dict.fromkeys(("images", "jobs", "galleries", "units"), self))
-        both.indexes = SimpleNamespace(live=lambda _: ())
+        both.indexes = SimpleNamespace(live=lambda _: (), hold=lambda _: None)
         return cast("UnitOfWork", both)
 
 
