@@ -70,6 +70,17 @@ def train() -> None:
     show_default=True,
     help="How stage 1 composes, with --encoder.",
 )
+@click.option(
+    "--depth", type=click.IntRange(min=1), default=100, show_default=True, help="How deep to look into stage 1."
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="Taken for right, though nobody said so: pictures that stage 1 puts this many standard deviations above the"
+    " target. 1000 where all right answers are known.",
+)
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), help="So many steps, whatever the epochs.")
 @click.option("--queries", type=click.IntRange(min=1), default=8, show_default=True, help="Triplets a step.")
@@ -140,7 +151,7 @@ def _recipe(given: Mapping[str, Any]) -> "RerankerRecipe":
     )
     return RerankerRecipe(
         lora=LoraShape(rank=given["rank"], alpha=2 * given["rank"]),
-        mining=MiningRule(strategy=given["strategy"]),
+        mining=MiningRule(strategy=given["strategy"], depth=given["depth"], margin=given["margin"]),
         **{name: given[name] for name in names},
     )
 
@@ -205,7 +216,7 @@ def encoder_demo(*, out: Path, work: Path, seed: int) -> None:
 @click.option("--work", type=_Folder(), required=True, help="Where checkpoints and drawn pictures are kept.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 def reranker_demo(*, encoder: Path, out: Path, work: Path, seed: int) -> None:
-    """Train the demo judge's base model on drawn pictures: about 45 minutes on two CPU cores.
+    """Train the demo judge's base model on drawn pictures: about an hour on two CPU cores.
 
     It reads, describes and compares; `setr train reranker` then makes a judge of it, as of any base.
     """

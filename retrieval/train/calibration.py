@@ -50,18 +50,16 @@ def fit_sigmoid(margins: Vectors, right: NDArray[np.bool_]) -> tuple[float, floa
 
 
 def fit_weight(judged: Judged, temperature: float, bias: float) -> float:
-    """The judge's share of the final order: the smallest whose gain is real.
+    """The judge's share of the final order: the middle of those that are as good as the best one.
 
-    The mean reciprocal rank may be at most one standard error below that of the best share (the one-standard-error
-    rule), so a judge that helps by chance alone gets no say.
+    As good means a mean reciprocal rank within one standard error (of the difference) of the best share's. When that
+    holds for no share at all, the judge may help by chance alone, and gets no say.
     """
     gains = [1.0 / (1.0 + _ranks(judged, temperature, bias, float(share))) for share in _GRID]
     best = max(gains, key=lambda gain: float(gain.mean()))
-    for share, gain in zip(_GRID, gains, strict=True):
-        lost = best - gain
-        if float(lost.mean()) <= float(lost.std()) / len(lost) ** 0.5:
-            return float(share)
-    return float(_GRID[-1])
+    lost = [best - gain for gain in gains]
+    good = [share for share, loss in zip(_GRID, lost, strict=True) if loss.mean() <= loss.std() / len(loss) ** 0.5]
+    return 0.0 if good[0] == 0.0 else float(good[len(good) // 2])
 
 
 def recalls(judged: Judged, temperature: float, bias: float, weight: float) -> dict[str, float]:

@@ -22,6 +22,9 @@ from retrieval.train.judge_words import (
     notes_of,
 )
 
+SMALL_DETAILS = frozenset({"handle", "strap", "brim"})
+"""Details of a few pixels: read last, and least surely."""
+_SMALL = 0.5
 _BLANKED = 0.25
 """Share of filler words that a training text loses: shoppers' own are unknown to the tokenizer."""
 
@@ -30,6 +33,7 @@ class Task(StrEnum):
     """Kinds of examples. None asks for Yes or No about a composed request: that is the adapter's part."""
 
     READ = "read"  # picture -> what it shows
+    READ_SMALL = "read_small"  # the same, half of the products with a small detail
     ASK = "ask"  # picture, value -> Yes or No
     DESCRIBE = "describe"  # reference, text -> the wanted product in words
     COMPOSE = "compose"  # the judge's prompt -> what is wanted, what is shown, and whether they agree
@@ -59,13 +63,14 @@ class TaskWriter:
         self._image = [self._id("<image>")] * image_tokens
         self._fillers = frozenset(self._id(sorted(filler_words())))
         self._want, self._see, self._same = (self._id(list(slots)) for slots in (WANT, SEE, SAME))
+        self._small = [n for n, shot in enumerate(index.shots) if shot.product.detail_name in SMALL_DETAILS]
 
     def example(
         self, task: Task, rng: np.random.Generator, kinds: Sequence[Candidate] = (Candidate.TARGET,)
     ) -> Example:
         """A random example of a task; composed ones show a candidate of one of `kinds`."""
-        if task is Task.READ:
-            return self._read(rng)
+        if task in {Task.READ, Task.READ_SMALL}:
+            return self._read(rng, small=task is Task.READ_SMALL and rng.random() < _SMALL)
         if task is Task.ASK:
             return self._ask(rng)
         request = self._index.request(rng)
@@ -82,8 +87,8 @@ class TaskWriter:
         """The captioner's prompt for a reference, with a description to learn."""
         return self._description(self._words(text.strip()), reference, answer)
 
-    def _read(self, rng: np.random.Generator) -> Example:
-        number = int(rng.integers(len(self._index.shots)))
+    def _read(self, rng: np.random.Generator, *, small: bool) -> Example:
+        number = int(rng.choice(self._small) if small else rng.integers(len(self._index.shots)))
         shot = self._index.shots[number]
         notes = dict(zip(SEE, notes_of(shot.product, shot.scene), strict=True))
         return self._write([self._image], [number], notes=notes)

@@ -58,7 +58,7 @@ _WEIGHT_OF_A_DIFFERENCE = 3.0
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training; the tasks are drawn evenly (name one twice for more of it).
+    """One stretch of training over `pictures` pictures; tasks are drawn evenly (name one twice for more of it).
 
     `tower_rate` is the learning rate of the vision tower relative to the rest; 0 leaves it as it is, and its features
     are then read once, not at every step.
@@ -67,6 +67,7 @@ class Phase:
     name: str
     tasks: tuple[Task, ...]
     steps: int
+    pictures: int = 24_000
     batch: int = 48
     learning_rate: float = 1e-3
     warmup: int = 40
@@ -76,7 +77,8 @@ class Phase:
 
 _CURRICULUM = (
     Phase("reading", (Task.READ,), steps=1500, batch=128, tower_rate=0.4),
-    Phase("comparing", (*(Task.COMPOSE,) * 8, Task.DESCRIBE, Task.ASK), steps=2500),
+    Phase("details", (Task.READ_SMALL,), steps=1500, pictures=48_000, batch=128, tower_rate=0.4),
+    Phase("comparing", (*(Task.COMPOSE,) * 8, Task.DESCRIBE, Task.ASK), steps=2500, pictures=30_000),
 )
 
 
@@ -86,7 +88,6 @@ class JudgeRecipe:
 
     encoder: EncoderShape = field(default_factory=EncoderShape)
     shape: JudgeShape = field(default_factory=JudgeShape)
-    pictures: int = 24_000
     dev_pictures: int = 3_000
     phases: tuple[Phase, ...] = _CURRICULUM
     seed: int = 1
@@ -125,12 +126,17 @@ def train_judge_base(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Pat
     tokenizer = build_tokenizer()
     judge = build_judge(tokenizer, recipe.encoder, recipe.shape)
     adopt_tower(judge, encoder)
-    training = _Training(judge, tokenizer, *_material(recipe, tokenizer, Split.TRAIN, work=work))
-    _start_projector(judge, read_pictures(judge, training.pictures[:_SAMPLE])[:, 0], concept_directions(encoder))
-    seconds = sum(_train(training, phase, recipe.seed, work / f"judge-{phase.name}.pt") for phase in recipe.phases)
+    directions, seconds = concept_directions(encoder), 0.0
+    for number, phase in enumerate(recipe.phases):
+        material = _material(recipe, tokenizer, Split.TRAIN, phase.pictures, work=work)
+        if number == 0:
+            _start_projector(judge, read_pictures(judge, material[0][:_SAMPLE])[:, 0], directions)
+        checkpoint = work / f"judge-{phase.name}.pt"
+        seconds += _train(_Training(judge, tokenizer, *material), phase, recipe.seed, checkpoint)
     judge.to(torch.bfloat16).save_pretrained(out)
     build_processor(tokenizer, recipe.encoder).save_pretrained(out)
-    dev = _Training(judge.float(), tokenizer, *_material(recipe, tokenizer, Split.DEV, work=work))
+    dev_material = _material(recipe, tokenizer, Split.DEV, recipe.dev_pictures, work=work)
+    dev = _Training(judge.float(), tokenizer, *dev_material)
     metrics = {
         "recipe": asdict(recipe),
         "training_seconds": round(seconds),
@@ -158,8 +164,9 @@ def note_accuracy(
     return {slot.strip("<>"): round(float(np.mean(found)), 4) for slot, found in hits.items()}
 
 
-def _material(recipe: JudgeRecipe, tokenizer: Any, split: Split, *, work: Path) -> tuple[Pictures, TaskWriter]:
-    count = recipe.pictures if split is Split.TRAIN else recipe.dev_pictures
+def _material(
+    recipe: JudgeRecipe, tokenizer: Any, split: Split, count: int, *, work: Path
+) -> tuple[Pictures, TaskWriter]:
     shots = training_shots(split, count=count, seed=recipe.seed)
     pictures = render(shots, size_px=recipe.encoder.image_px, cache=work / "cache")
     return pictures, TaskWriter(tokenizer, PictureIndex(shots), image_tokens=image_tokens(recipe.encoder))

@@ -55,3 +55,12 @@ def test_only_a_judge_that_helps_gets_a_say() -> None:
 
     assert fit_weight(Judged(coarse, good, right), 1.0, 0.0) > 0.4
     assert fit_weight(Judged(coarse + right, noise, right), 1.0, 0.0) == 0.0
+
+
+def test_of_a_plateau_the_middle_is_the_weight() -> None:
+    right = np.tile([False, True], (50, 1))
+    coarse = np.tile([1.0, 0.0], (50, 1)).astype(np.float32)
+    margins = np.where(right, 30.0, -30.0).astype(np.float32)
+
+    # P is 0 or 1, so that the judge overrules stage 1 with any share above a half: 0.55 .. 1 are equally good.
+    assert fit_weight(Judged(coarse, margins, right), 1.0, 0.0) == 0.8
