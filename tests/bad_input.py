@@ -17,7 +17,7 @@ from tests import pictures
 
 IMPORTED, FAILED, JOB_FAILS = "imported", "fails alone", "the job fails"
 REFUSED = "invalid_input"
-BOUNDS: dict[str, Any] = {"max_image_mib": 1, "max_archive_entries": 20, "max_unpacked_mib": 2}
+BOUNDS: dict[str, Any] = {"max_image_mib": 2, "max_archive_entries": 20, "max_unpacked_mib": 2}
 """Settings under which the cases that are too much of something need not be large."""
 
 Files: TypeAlias = dict[str, bytes]
@@ -159,7 +159,7 @@ CASES = (
     _picture("60 000 x 60 000 pixels", pictures.bomb_png, FAILED, "too_many_pixels"),
     _picture("60 000 x 60 000 pixels", pictures.bomb_gif, FAILED, "too_many_pixels", "60 000 x 60 000 GIF"),
     _picture(
-        "more bytes than `SETR_MAX_IMAGE_MIB`", lambda: pictures.jpeg() + bytes(MEBIBYTE), FAILED, "file_too_large"
+        "more bytes than `SETR_MAX_IMAGE_MIB`", lambda: pictures.jpeg() + bytes(2 * MEBIBYTE), FAILED, "file_too_large"
     ),
     _picture(KINDS, pictures.heic, FAILED, "unsupported_format", "HEIC"),
     _picture(KINDS, pictures.svg, FAILED, "unsupported_format", "SVG"),

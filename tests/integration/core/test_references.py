@@ -21,7 +21,7 @@ from core.models import Explanation, Job, JobState, Queue, UnitKind, Vectors
 from core.ports import Composition, CompositionInput, JudgeIdentity, RelativeText, UnitOfWorkFactory
 from core.queries import NewQuery, Reference
 from core.references import ReferenceHandler
-from core.reranking import RerankHandler
+from core.reranking import Judging, RerankHandler
 from core.search import SearchHandler
 from core.space import Spaces
 from storage.objects import S3ObjectStore
@@ -126,12 +126,12 @@ def world(
         settings = services.settings.model_copy(update=changes)
         ctx = Context(uow_factory, object_store, Bell(), SystemClock(), settings)
         shop = open_shop(ctx, engine, builders.add_tenant(uow_factory))
-        shop.imported({f"{colour}.png": picture(colour, side_px=24) for colour in ("red", "darkred", "blue")})
+        shop.imported({f"{colour}.png": picture(colour, side_px=24) for colour in ("red", "orange", "blue")})
         site.pages["/red.png"] = picture("red")
         judge, composer, web = Patient(), ByReference(), HttpFetcher(settings)
         shop.handlers[UnitKind.REFERENCE] = ReferenceHandler(ctx, web)
         shop.handlers[UnitKind.SEARCH] = SearchHandler(Method(ctx, Reading(), composer, Spaces(ctx, composer)))
-        shop.handlers[UnitKind.RERANK] = RerankHandler(ctx, judge)
+        shop.handlers[UnitKind.RERANK] = RerankHandler(Judging(ctx, judge))
         yield World(shop, site, judge)
         web.close()
 
@@ -142,14 +142,14 @@ def test_both_stages_see_what_was_fetched_once(world: World, region: Any, size: 
     assert job.state is JobState.SUCCEEDED
     assert job.result is not None
     assert (job.result["reranked"], job.result["reason"]) == (True, None)
-    assert world.found(job) == ["red.png", "darkred.png", "blue.png"]
+    assert world.found(job) == ["red.png", "orange.png", "blue.png"]
     assert world.judge.seen == [(size, (255, 0, 0))]
     assert world.site.asked == [("GET", "/red.png")]
 
 
 def test_the_same_file_in_the_gallery_is_the_reference_itself(world: World) -> None:
     world.site.pages["/same.png"] = picture("red", side_px=24)
-    assert world.found(world.asked("/same.png")) == ["darkred.png", "blue.png"]
+    assert world.found(world.asked("/same.png")) == ["orange.png", "blue.png"]
     assert world.found(world.asked("/same.png", include_reference=True))[0] == "red.png"
 
 
