@@ -114,6 +114,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
         embed_batch=4,
         unit_items=32,
         torch_threads=1,
+        encoders={"demo": "demo", "second": "demo"},
         fetch_networks="127.0.0.1",
         fetch_ports="1024-65535",
         webhook_pauses_s=(0.2, 0.2),

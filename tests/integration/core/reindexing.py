@@ -17,7 +17,8 @@ from core.embedder import Embedder
 from core.embedding import EmbedHandler
 from core.errors import ModelLoadError
 from core.generations import Activation, NewIndex
-from core.models import EncoderIdentity, Gallery, Image, Index, IndexState, Queue, UnitKind, Vectors
+from core.keys import blob_key
+from core.models import EncoderIdentity, Gallery, Image, Index, IndexState, Queue, UnitKind, Vector, Vectors
 from core.pictures import decode
 from core.ports import Composer, Encoder
 from core.reindexing import ReembedHandler, ReindexHandler
@@ -157,12 +158,10 @@ class Library:
                     census = uow.vectors.census(index.id)
                     assert (census.missing, census.surplus) == (0, 0)
 
-    def _embedded(self, index: Index, images: Sequence[Image]) -> dict[UUID, Vectors]:
-        from core.keys import blob_key
-
+    def _embedded(self, index: Index, images: Sequence[Image]) -> dict[UUID, Vector]:
         encoder = self.registry.encoders[index.encoder]
         data = [self.ctx.objects.get(blob_key(image.tenant_id, image.blob.sha256)) for image in images]
-        vectors = encoder.encode_images([decode(each, max_side_px=16) for each in data]) if data else []
+        vectors = encoder.encode_images([decode(each, max_side_px=16) for each in data])
         return dict(zip((image.id for image in images), vectors, strict=True))
 
     def die(self) -> None:

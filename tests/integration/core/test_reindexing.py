@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import TracebackType
 from typing import Any, cast
 from uuid import UUID
 
@@ -352,8 +353,10 @@ class Overlooking:
         uow.vectors.search = half  # type: ignore[method-assign]
         return uow
 
-    def __exit__(self, *raised: object) -> None:
-        self._uow.__exit__(*raised)
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._uow.__exit__(exc_type, exc, traceback)
 
 
 def test_an_index_that_lacks_a_vector_does_not_answer(library: Library) -> None:

@@ -1,0 +1,143 @@
+"""One re-index under load, with a killed worker, and back again; looked at every second."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from benchmarks.faults.watch import TERMINAL, Sql
+from benchmarks.pictures import catalog_truth
+from benchmarks.reindex.load import Load, Photos, Rates, Tally
+from benchmarks.reindex.truth import Seen, Truth, Witness
+from cli.local.up import Stack
+
+GALLERY, REFERENCE = "reindexed", "never-reindexed"
+VICTIM = "worker-embed"
+_TICK_S = 0.05
+_LOOK_EVERY_S = 1.0
+
+
+class BenchmarkFailedError(Exception):
+    """A job did not end as it had to; the text says how it ended."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many images, how much load, and how long it lasts before, between and after the switches, in seconds."""
+
+    images: int
+    archive: Path
+    encoder: str
+    rates: Rates = field(default_factory=Rates)
+    settle_s: float = 10.0
+    kill_at: float = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went. `looks` were taken once a second at the generation that answered, `last` at all in the end."""
+
+    job: Mapping[str, Any]
+    tally: Tally
+    looks: list[Seen]
+    last: Mapping[str, Seen]
+    killed: bool
+    rollback_s: float
+
+    @property
+    def missing(self) -> int:
+        """Images that a query could not find, over all looks and queries."""
+        return sum(each.missing for each in (*self.looks, *self.last.values())) + len(self.tally.missing)
+
+    @property
+    def stale(self) -> int:
+        """Vectors of a picture that its image no longer has, over all looks."""
+        return sum(each.stale for each in (*self.looks, *self.last.values()))
+
+
+@dataclass
+class Trial:
+    """The service, and SQL beside it."""
+
+    stack: Stack
+    http: httpx.Client
+    sql: Sql
+    plan: Plan
+
+    def run(self) -> Outcome:
+        """Import twice (once as a reference that never changes), then re-index the other under load."""
+        truth, photos = Truth(), Photos(self.plan.archive, self.plan.images)
+        contents = dict[str, str | None](catalog_truth(self.plan.archive))
+        for gallery in (REFERENCE, GALLERY):
+            self._import(gallery)
+        truth.done(contents)
+        self._witness = Witness(self.sql, truth, GALLERY, REFERENCE)
+        self._looks: list[Seen] = []
+        before = self._witness.look().index_id
+        with Load(self.http, GALLERY, photos, truth, self.plan.rates) as load:
+            self._pass(self.plan.settle_s)
+            job, killed = self._reindex()
+            self._pass(self.plan.settle_s)
+            rollback_s = self._activate(before)
+            self._pass(self.plan.settle_s)
+        return Outcome(job, load.tally, self._looks, self._witness.look_at_all(), killed, rollback_s)
+
+    def _import(self, gallery: str) -> None:
+        self.http.post("/galleries", json={"name": gallery}).raise_for_status()
+        with self.plan.archive.open("rb") as stream:
+            files = {"file": (self.plan.archive.name, stream, "application/zip")}
+            answer = self.http.post(f"/galleries/{gallery}/imports", files=files).raise_for_status()
+        for job in self._polls(answer.json()["id"]):
+            _check(job)
+
+    def _reindex(self) -> tuple[dict[str, Any], bool]:
+        """Kills a worker on the way, once."""
+        body = {"encoder": self.plan.encoder, "activate": "when_ready"}
+        answer = self.http.post(f"/galleries/{GALLERY}/indexes", json=body).raise_for_status()
+        job, killed = answer.json(), False
+        for seen in self._polls(job["id"]):
+            self._look_if_due()
+            job, progress = seen, seen["progress"]
+            if not killed and progress["total"] and progress["created"] >= self.plan.kill_at * progress["total"]:
+                self.stack.supervisor.kill(VICTIM)
+                killed = True
+        _check(job)
+        return job, killed
+
+    def _polls(self, job_id: str) -> Iterable[dict[str, Any]]:
+        """The job again and again, until it has ended."""
+        job: dict[str, Any] = {"state": "queued"}
+        while job["state"] not in TERMINAL:
+            self._tick()
+            job = self.http.get(f"/jobs/{UUID(job_id)}").raise_for_status().json()
+            yield job
+
+    def _activate(self, index_id: str) -> float:
+        began_s = time.monotonic()
+        self.http.post(f"/galleries/{GALLERY}/indexes/{index_id}/activate").raise_for_status()
+        return time.monotonic() - began_s
+
+    def _pass(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            self._tick()
+            self._look_if_due()
+
+    def _look_if_due(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= getattr(self, "_next_look_s", 0.0):
+            self._looks.append(self._witness.look())
+            self._next_look_s = now_s + _LOOK_EVERY_S
+
+    def _tick(self) -> None:
+        self.stack.supervisor.poll()
+        time.sleep(_TICK_S)
+
+
+def _check(job: Mapping[str, Any]) -> None:
+    if job["state"] in TERMINAL and job["state"] != "succeeded":
+        raise BenchmarkFailedError(f"Job {job['id']} {job['state']}: {job['progress']} {job['error']}")
