@@ -1,6 +1,6 @@
 # Two commands to know: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import
+.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import bench-nightly bench-scaleout bench-reindex
 SHELL := /bin/bash
 
 VENV := .venv
@@ -51,6 +51,15 @@ bench-embed: $(INSTALLED) ## Embedding rate of the whole service against the bar
 
 bench-import: $(INSTALLED) ## Imports of 5 000, 20 000 and 50 000 images: time, memory, invariants, a second import. Resumable
 	$(BIN)/python -m benchmarks.imports $(if $(IMAGES),--images $(IMAGES))
+
+bench-nightly: $(INSTALLED) ## A manifest of 50 000 URLs, then again with 1 % changed: embeddings, PUTs, downloads, time (SIZE=200: a try)
+	$(BIN)/python -m benchmarks.nightly $(if $(SIZE),--rows $(SIZE))
+
+bench-scaleout: $(INSTALLED) ## The same import by one and by two hosts' worth of workers, each on a core of its own (IMAGES=32: a try)
+	$(BIN)/python -m benchmarks.scaleout $(if $(IMAGES),--images $(IMAGES))
+
+bench-reindex: $(INSTALLED) ## Re-index 20 000 images under queries and upserts, kill a worker, go back: nothing failed, missing or stale?
+	$(BIN)/python -m benchmarks.reindex $(if $(IMAGES),--images $(IMAGES))
 
 lint: $(INSTALLED) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

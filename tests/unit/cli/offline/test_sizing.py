@@ -1,6 +1,7 @@
 """Sizes and durations by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -85,3 +86,9 @@ def test_the_command_refuses_nonsense() -> None:
     for options in (["--dim", "5000"], ["--m", "1"], ["--gpu-images-s", "0"], ["--busy-share", "0"]):
         result = CliRunner().invoke(main, ["size", *options])
         assert (result.exit_code, "do not go together" in result.output) == (2, True), options
+
+
+def test_the_guide_shows_the_table_of_today() -> None:
+    guide = (Path(__file__).resolve().parents[4] / "docs" / "scaling.md").read_text()
+    shown = guide.partition("<!-- sizing:begin -->")[2].partition("<!-- sizing:end -->")[0]
+    assert shown.strip() == CliRunner().invoke(main, ["size", "--markdown"]).output.strip()

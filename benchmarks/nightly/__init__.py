@@ -1,0 +1,1 @@
+"""The nightly delta: what a manifest costs of which one row in a hundred changed since yesterday."""
