@@ -11,7 +11,7 @@ from api.schemas.common import Problem
 from api.schemas.exports import ExportResult
 from api.schemas.imports import ImportIn
 from api.schemas.indexes import ReindexResult
-from api.schemas.queries import QueryIn, QueryResult
+from api.schemas.queries import QueryBatchResult, QueryIn, QueryResult
 from core.imports import MODES, UPSERT
 from core.settings import Settings
 
@@ -72,7 +72,7 @@ def _operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _add_schemas(spec: dict[str, Any]) -> None:
     schemas = spec["components"].setdefault("schemas", {})
     schemas.pop("HTTPError", None)  # APIFlask's own, which nothing here answers with
-    for model in (ImportIn, Problem, QueryIn, QueryResult, ExportResult, ReindexResult):
+    for model in (ImportIn, Problem, QueryIn, QueryResult, QueryBatchResult, ExportResult, ReindexResult):
         schema = model.model_json_schema(ref_template=_REFERENCES)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
@@ -106,6 +106,8 @@ def _add_bodies(operation: dict[str, Any]) -> None:
     match operation["operationId"]:
         case "create_query":
             operation["requestBody"] = _query_body()
+        case "create_query_batch":
+            operation["requestBody"] = _batch_body()
         case "create_import":
             operation["requestBody"] = _import_body()
         case "get_content":
@@ -130,6 +132,23 @@ def _query_body() -> dict[str, Any]:
         "multipart/form-data": {"schema": parts, "encoding": encoding},
     }
     return {"required": True, "content": content}
+
+
+def _batch_body() -> dict[str, Any]:
+    parts = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["file"],
+        "properties": {
+            "file": {
+                **BINARY,
+                "description": "JSON lines: each a query as of `create_query`, without `callback_url`, and if wanted"
+                " with an `id` of the client's own, which its answer repeats.",
+            },
+            "callback_url": {"type": "string", "description": CALLBACK_URL},
+        },
+    }
+    return {"required": True, "content": {"multipart/form-data": {"schema": parts}}}
 
 
 def _import_body() -> dict[str, Any]:

@@ -74,7 +74,7 @@ def job_headers(view: JobView, *, now: datetime) -> dict[str, str]:
     """
     job, waiting = view.job, view.waiting_for
     parts = [str(job.version), f"{waiting.queue}-{waiting.consumers}" if waiting else "moving"]
-    if job.kind in {JobKind.QUERY, JobKind.EXPORT} and job.result is not None:
+    if job.kind in {JobKind.QUERY, JobKind.QUERY_BATCH, JobKind.EXPORT} and job.result is not None:
         parts.append(str(int(now.timestamp() / (context().settings.presigned_ttl_s / 2))))
     headers = {"ETag": f'W/"{".".join(parts)}"', "Cache-Control": "private, no-cache"}
     if job.state not in TERMINAL:

@@ -199,6 +199,10 @@ class ApiClient:
             return cast(Job, self._json("POST", path, json=body, headers=_idempotent()))
         return cast(Job, self._send_file(path, "reference_image", reference_image, {"query": json.dumps(body)}))
 
+    def query_batch(self, gallery: str, upload: Upload) -> Job:
+        """Submit a file of queries, one JSON object a line; the query_batch job."""
+        return cast(Job, self._send_file(f"/galleries/{_segment(gallery)}/query-batches", "file", upload, {}))
+
     def job(self, job_id: str, *, wait_s: float = 0) -> Job:
         """One job; with `wait_s` (at most 30) the server answers at the next change of state or stage."""
         return cast(Job, self._json("GET", f"/jobs/{_segment(job_id)}", params={"wait": wait_s} if wait_s else None))

@@ -7,7 +7,7 @@ presigned URLs are null.
 from datetime import UTC, datetime
 from typing import Any
 
-from core import exports, results
+from core import exports, querybatches, results
 from core.context import Context
 from core.models import Counters, Job, JobKind
 
@@ -55,6 +55,8 @@ def _progress(counters: Counters) -> dict[str, int | None]:
 def _result(ctx: Context, job: Job) -> dict[str, Any] | None:
     if job.kind is JobKind.EXPORT:
         return exports.result(job)
+    if job.kind is JobKind.QUERY_BATCH:
+        return querybatches.result(job)
     if job.kind is JobKind.QUERY:
         return results.of_query(ctx, job, signed=False)
     return job.result

@@ -36,11 +36,14 @@ STAGE_OF = {
     UnitKind.REFERENCE: JobStage.FETCHING,
     UnitKind.SEARCH: JobStage.SEARCHING,
     UnitKind.RERANK: JobStage.RERANKING,
+    UnitKind.BATCH_SEARCH: JobStage.SEARCHING,
+    UnitKind.BATCH_RERANK: JobStage.RERANKING,
+    UnitKind.BATCH_RESULT: JobStage.FINISHING,
     UnitKind.DELETE_GALLERY: JobStage.FINISHING,
     UnitKind.SWEEP: JobStage.FINISHING,
     UnitKind.EXPORT: JobStage.FINISHING,
 }
-DEFERRABLE = frozenset({UnitKind.SWEEP, UnitKind.REINDEX})
+DEFERRABLE = frozenset({UnitKind.SWEEP, UnitKind.REINDEX, UnitKind.BATCH_RESULT})
 """Kinds of units that may wait until no other unit of their job is open."""
 
 

@@ -33,6 +33,16 @@ def unpacked_key(tenant_id: UUID, job_id: UUID, number: int) -> str:
     return f"{job_prefix(tenant_id, job_id)}unpacked/{number}"
 
 
+def batch_part_key(tenant_id: UUID, job_id: UUID, part_id: UUID) -> str:
+    """Key of some of a batch's answers; gone with the job's uploads."""
+    return f"{job_prefix(tenant_id, job_id)}parts/{part_id}"
+
+
+def batch_result_key(tenant_id: UUID, job_id: UUID) -> str:
+    """Key of all answers of a batch, in order; gone with the job's uploads."""
+    return f"{job_prefix(tenant_id, job_id)}results.ndjson"
+
+
 def uploads_prefix(tenant_id: UUID) -> str:
     """Prefix of everything uploaded with requests."""
     return f"tenants/{tenant_id}/uploads/"

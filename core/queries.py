@@ -63,17 +63,12 @@ class NewQuery:
 
 def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery) -> Job:
     """Store the reference, if it came with the query, and queue the search; before it the fetch, if that is a URL."""
-    _validate(new)
+    check(ctx, new)
     jobs.check_callback(new.callback_url)
-    if new.strategy == "caption" and not ctx.settings.captioner:
-        raise InvalidInputError(
-            "The strategy `caption` is not enabled here: use another one, or ask the operator to set SETR_CAPTIONER."
-        )
-    parse_filter(new.filter)
     job_id = new_id()
     with ctx.uow() as uow:
         gallery = galleries.find(uow, principal, gallery_name)
-        params = _with_reference(uow, gallery, new, _params(ctx, new))
+        params = resolve(ctx, uow, gallery, new)
     key = upload_key(principal.tenant_id, job_id, 0)
     if new.reference and new.reference.data is not None:
         ctx.objects.put(key, new.reference.data, media_type=REFERENCE_MEDIA_TYPE)
@@ -91,6 +86,21 @@ def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery)
     )
     job = jobs.new_job(ctx, principal, spec, job_id=job_id)
     return jobs.submit(ctx, job, [reference_unit(job) if fetched else search_unit(job)])
+
+
+def check(ctx: Context, new: NewQuery) -> None:
+    """InvalidInputError when the query makes no sense, whatever the gallery."""
+    _validate(new)
+    if new.strategy == "caption" and not ctx.settings.captioner:
+        raise InvalidInputError(
+            "The strategy `caption` is not enabled here: use another one, or ask the operator to set SETR_CAPTIONER."
+        )
+    parse_filter(new.filter)
+
+
+def resolve(ctx: Context, uow: UnitOfWork, gallery: Gallery, new: NewQuery) -> QueryParams:
+    """What workers read of a query. NotFoundError when its reference is no image of the gallery."""
+    return _with_reference(uow, gallery, new, _params(ctx, new))
 
 
 def _validate(new: NewQuery) -> None:

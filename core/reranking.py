@@ -13,7 +13,7 @@ from core.answering import REFERENCE_SIDE_PX, reference_picture
 from core.context import Context
 from core.errors import ItemError, NotFoundError, ServiceError, UnavailableError
 from core.keys import blob_key
-from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, Queue
+from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, QueryParams, Queue
 from core.pictures import decode
 from core.ports import Judge, UnitOfWork
 from core.search import query_params
@@ -46,67 +46,53 @@ def final_order(candidates: Sequence[Candidate], p_yes: dict[UUID, float], *, we
 
 
 @dataclass(frozen=True, slots=True)
-class RerankHandler:
-    """Runs `rerank` units."""
+class Judged:
+    """The final order, or the coarse one and the `reason` why no judge made it."""
+
+    candidates: tuple[Candidate, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Stage 2 for any query."""
 
     ctx: Context
     judge: Judge
 
-    def open(self, unit: ClaimedUnit, job: Job) -> "_Rerank":
-        """Nothing to load before the judgement."""
-        del unit
-        return _Rerank(self, job)
+    def order(self, params: QueryParams, candidates: Sequence[Candidate]) -> Judged:
+        """Judge the shortlist. Whatever goes wrong with the judge leaves the coarse order, with the reason.
 
-
-class _Rerank:
-    batch_items = 1
-
-    def __init__(self, handler: RerankHandler, job: Job) -> None:
-        self._handler = handler
-        self._ctx = handler.ctx
-        self._job = job
-        self._params = query_params(job)
-
-    def compute(self, start: int, stop: int) -> "_FinalResult":
-        """Judge the shortlist. Whatever goes wrong with the judge leaves the coarse order, with the reason."""
-        del start, stop
-        began_s = time.perf_counter()
-        with self._ctx.uow() as uow:
-            candidates = uow.candidates.list(self._job.id)
+        UnavailableError when a dependency is away.
+        """
         try:
-            ordered, reason = self._judge(candidates), None
+            return Judged(self._ordered(params, candidates), None)
         except UnavailableError:
             raise
         except ServiceError as error:
-            ordered, reason = candidates, error.detail
+            return Judged(tuple(candidates), error.detail)
         except Exception:
             log.exception("rerank.judge_failed")
-            ordered, reason = candidates, "The judge failed; the operator's logs name the cause."
-        return _FinalResult(self._job, ordered, reason, round(1000 * (time.perf_counter() - began_s)))
+            return Judged(tuple(candidates), "The judge failed; the operator's logs name the cause.")
 
-    def poison(self, item: int) -> ItemOutcome | None:  # noqa: ARG002 - the port's signature
-        """A judgement that keeps killing workers is given up; the deadline ends the query with its coarse order."""
-        return None
-
-    def _judge(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        params, options = self._params, self._params.rerank
+    def _ordered(self, params: QueryParams, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        options = params.rerank
         if options is None or params.text is None:
             raise NotFoundError("This query has no re-ranking.")
-        judge = self._handler.judge
         shortlist = candidates[: options.depth]
-        with self._ctx.uow() as uow:
+        with self.ctx.uow() as uow:
             ids = [candidate.image_id for candidate in shortlist]
             if params.reference_image_id is not None:
                 ids.append(UUID(params.reference_image_id))
             images = uow.images.many(ids)
         image = images.get(UUID(params.reference_image_id)) if params.reference_image_id else None
-        reference = reference_picture(self._ctx, params, image)
+        reference = reference_picture(self.ctx, params, image)
         pictures = self._pictures(shortlist, images)
         readable = [candidate for candidate in shortlist if isinstance(pictures[candidate.image_id], Picture)]
-        scores = judge.score(reference, params.text, [_picture(pictures[c.image_id]) for c in readable])
+        scores = self.judge.score(reference, params.text, [_picture(pictures[c.image_id]) for c in readable])
         p_yes = {candidate.image_id: float(p) for candidate, p in zip(readable, scores, strict=True)}
         noted = [replace(c, error=_reason(pictures.get(c.image_id))) for c in candidates]
-        return final_order(noted, p_yes, weight=judge.weight)
+        return final_order(noted, p_yes, weight=self.judge.weight)
 
     def _pictures(self, shortlist: Sequence[Candidate], images: dict[UUID, Image]) -> dict[UUID, Picture | str]:
         """Picture of each candidate, or the reason why it cannot be read."""
@@ -116,7 +102,7 @@ class _Rerank:
             if image is None:
                 return "The image was deleted meanwhile."
             try:
-                data = self._ctx.objects.get(blob_key(image.tenant_id, image.blob.sha256))
+                data = self.ctx.objects.get(blob_key(image.tenant_id, image.blob.sha256))
                 return decode(data, max_side_px=PICTURE_SIDE_PX)
             except (ItemError, NotFoundError) as error:
                 return error.detail
@@ -124,6 +110,38 @@ class _Rerank:
         with ThreadPoolExecutor(FETCH_THREADS) as pool:
             found = pool.map(read, shortlist)
             return {candidate.image_id: picture for candidate, picture in zip(shortlist, found, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class RerankHandler:
+    """Runs `rerank` units."""
+
+    judging: Judging
+
+    def open(self, unit: ClaimedUnit, job: Job) -> "_Rerank":
+        """Nothing to load before the judgement."""
+        del unit
+        return _Rerank(self.judging, job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rerank:
+    judging: Judging
+    job: Job
+    batch_items: int = 1
+
+    def compute(self, start: int, stop: int) -> "_FinalResult":
+        """Judge what stage 1 left."""
+        del start, stop
+        began_s = time.perf_counter()
+        with self.judging.ctx.uow() as uow:
+            candidates = uow.candidates.list(self.job.id)
+        judged = self.judging.order(query_params(self.job), candidates)
+        return _FinalResult(self.job, judged, round(1000 * (time.perf_counter() - began_s)))
+
+    def poison(self, item: int) -> ItemOutcome | None:  # noqa: ARG002 - the port's signature
+        """A judgement that keeps killing workers is given up; the deadline ends the query with its coarse order."""
+        return None
 
 
 def _picture(found: Picture | str) -> Picture:
@@ -139,8 +157,7 @@ def _reason(found: Picture | str | None) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _FinalResult:
     job: Job
-    candidates: Sequence[Candidate]
-    reason: str | None
+    judged: Judged
     duration_ms: int
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
@@ -149,12 +166,12 @@ class _FinalResult:
         timings = {**before.get("timings_ms", {}), "rerank": self.duration_ms}
         result = {
             **before,
-            "reranked": self.reason is None,
+            "reranked": self.judged.reason is None,
             "provisional": False,
-            "reason": self.reason,
+            "reason": self.judged.reason,
             "timings_ms": timings,
         }
-        uow.candidates.replace(self.job.id, self.candidates)
+        uow.candidates.replace(self.job.id, self.judged.candidates)
         uow.jobs.set_result(self.job.id, result)
         return ()
 

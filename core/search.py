@@ -1,6 +1,6 @@
 """Stage 1 of a single query: answer it, publish the coarse order, and hand on to the judge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,12 @@ from core.ports import UnitOfWork
 
 def query_params(job: Job) -> QueryParams:
     """The query that a job carries."""
-    raw = dict(job.params)
+    return stored_query(job.params)
+
+
+def stored_query(stored: Mapping[str, Any]) -> QueryParams:
+    """A query that was stored as JSON."""
+    raw = dict(stored)
     rerank, region = raw.pop("rerank"), raw.pop("reference_region")
     return QueryParams(
         **raw,

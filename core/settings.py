@@ -154,6 +154,13 @@ class Settings(BaseSettings):
         0.95, ge=0, le=1, description="Share of the exact results that a new index must find to pass its check."
     )
 
+    # query batches
+    max_batch_mib: int = Field(64, ge=1, description="Largest file of a query batch, in MiB.")
+    max_batch_queries: int = Field(100_000, ge=1, description="Most queries of a batch.")
+    batch_queries: int = Field(
+        64, ge=1, description="Queries of a batch that a worker answers at once; others wait for them at most."
+    )
+
     # duplicates and exports
     duplicate_distance: int = Field(
         4, ge=0, le=8, description="Bits of 64 that near-duplicates may differ in, unless a request says otherwise."

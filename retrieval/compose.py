@@ -12,6 +12,13 @@ from retrieval.strategies.soft import soft, soften
 from retrieval.vocabulary import PRODUCTS, SCENES
 
 
+def phrases(said: RelativeText, encoder: Encoder) -> Phrases:
+    """The phrases of one text as vectors. The service encodes those of many queries at once instead."""
+    vectors = encoder.encode_texts([*said.wanted, *said.avoided])
+    wanted = len(said.wanted)
+    return Phrases(wanted=vectors[:wanted], avoided=vectors[wanted:], kept=said.kept)
+
+
 class StrategyComposer:
     """`core.ports.Composer`: picks a strategy by name and the modalities at hand, and applies the negative text.
 
@@ -41,13 +48,6 @@ class StrategyComposer:
     def read(self, text: str) -> RelativeText:
         """Take a relative text apart into phrases."""
         return read(text)
-
-    def phrases(self, text: str, encoder: Encoder) -> Phrases:
-        """Take a relative text apart into phrases, and encode them."""
-        said = self.read(text)
-        vectors = encoder.encode_texts([*said.wanted, *said.avoided])
-        wanted = len(said.wanted)
-        return Phrases(wanted=vectors[:wanted], avoided=vectors[wanted:], kept=said.kept)
 
     def general_vocabulary(self) -> dict[str, tuple[str, ...]]:
         """Terms that need no catalog: keys `product` and `scene`."""

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from core.ports import (
     ApiKeys,
+    BatchParts,
     Blobs,
     Candidates,
     ConceptStore,
@@ -36,7 +37,7 @@ from storage.repositories.blobs import SqlBlobs
 from storage.repositories.galleries import SqlGalleries
 from storage.repositories.images import SqlImages
 from storage.repositories.indexes import SqlConcepts, SqlIndexes
-from storage.repositories.items import SqlCandidates, SqlJobItems
+from storage.repositories.items import SqlBatchParts, SqlCandidates, SqlJobItems
 from storage.repositories.jobs import SqlJobs
 from storage.repositories.pending import SqlPendingVectors
 from storage.repositories.schedules import SqlSchedules
@@ -84,6 +85,7 @@ class SqlUnitOfWork:
     remote_versions: RemoteVersions
     uploads: Uploads
     candidates: Candidates
+    batch_parts: BatchParts
     workers: Workers
     idempotency: IdempotencyKeys
     webhooks: Webhooks
@@ -116,6 +118,7 @@ class SqlUnitOfWork:
         self.remote_versions = SqlRemoteVersions(transaction)
         self.uploads = SqlUploads(transaction)
         self.candidates = SqlCandidates(transaction)
+        self.batch_parts = SqlBatchParts(transaction)
         self.workers = SqlWorkers(transaction)
         self.idempotency = SqlIdempotencyKeys(transaction)
         self.webhooks = SqlWebhooks(transaction)

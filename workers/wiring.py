@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from core.answering import Method
+from core.batchfiles import BatchResultHandler
+from core.batching import BatchRerankHandler, BatchSearchHandler
 from core.context import Context, SystemClock
 from core.deletion import DeleteGalleryHandler
 from core.durable import Handler
@@ -16,7 +18,7 @@ from core.ports import Captioner, Fetcher
 from core.reading import Remotes
 from core.references import ReferenceHandler
 from core.reindexing import ReembedHandler, ReindexHandler
-from core.reranking import RerankHandler
+from core.reranking import Judging, RerankHandler
 from core.search import SearchHandler
 from core.settings import Settings
 from core.space import Spaces
@@ -68,6 +70,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
         handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
         handlers[UnitKind.REINDEX] = ReindexHandler(ctx)
         handlers[UnitKind.EXPORT] = ExportHandler(ctx)
+        handlers[UnitKind.BATCH_RESULT] = BatchResultHandler(ctx)
         handlers[UnitKind.REFERENCE] = ReferenceHandler(ctx, build_fetcher(ctx.settings))
     if wanted & COMPUTE_QUEUES:
         from retrieval.devices import limit_threads
@@ -76,7 +79,9 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
     if wanted & EMBED_QUEUES or Queue.QUERY in wanted:
         handlers |= _encoding_handlers(ctx, wanted)
     if Queue.RERANK in wanted:
-        handlers[UnitKind.RERANK] = _rerank_handler(ctx)
+        judging = _judging(ctx)
+        handlers[UnitKind.RERANK] = RerankHandler(judging)
+        handlers[UnitKind.BATCH_RERANK] = BatchRerankHandler(judging)
     return handlers
 
 
@@ -95,6 +100,7 @@ def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind,
     if Queue.QUERY in wanted:
         method = Method(ctx, encoders, composer, Spaces(ctx, composer), _captioner(ctx))
         handlers[UnitKind.SEARCH] = SearchHandler(method)
+        handlers[UnitKind.BATCH_SEARCH] = BatchSearchHandler(method)
     return handlers
 
 
@@ -106,7 +112,7 @@ def _captioner(ctx: Context) -> Captioner | None:
     return build_captioner(ctx.settings)
 
 
-def _rerank_handler(ctx: Context) -> RerankHandler:
+def _judging(ctx: Context) -> Judging:
     from retrieval.rerank import build_judge
 
-    return RerankHandler(ctx, build_judge(ctx.settings))
+    return Judging(ctx, build_judge(ctx.settings))

@@ -16,7 +16,7 @@ from api.paging import MAX_PAGE_SIZE, page_key, page_token
 from api.replies import accepted, job_headers, json_reply, not_modified, present, unchanged
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
-from core import exports, jobs, results, retries
+from core import exports, jobs, querybatches, results, retries
 from core.context import Context
 from core.models import ItemOutcome, Job, JobKind, Page, Principal, Scope
 from core.ports import JobQuery
@@ -112,9 +112,11 @@ def _brief(job: Job) -> jobs.JobView:
 
 
 def _with_result(ctx: Context, job: Job) -> Job:
-    """A query's stored result knows everything but its rows, an export's everything but its URLs."""
+    """A query's stored result knows everything but its rows, an export's or a batch's everything but its URLs."""
     if job.kind is JobKind.EXPORT:
         return replace(job, result=exports.result(job, ctx))
+    if job.kind is JobKind.QUERY_BATCH:
+        return replace(job, result=querybatches.result(job, ctx))
     if job.kind is JobKind.QUERY:
         return replace(job, result=results.of_query(ctx, job, signed=True))
     return job

@@ -90,7 +90,7 @@ class JobOut(Reply):
     eta_seconds: int | None = Field(description="From the measured rate.")
     result: dict[str, Any] | None = Field(
         description="Of a query: see QueryResult, provisional until the job ends. Of an export: see ExportResult. Of a"
-        " re-index: see ReindexResult."
+        " query batch: see QueryBatchResult. Of a re-index: see ReindexResult."
     )
     error: JobError | None
     warnings: list[str] = Field(description="What was done differently than asked.")

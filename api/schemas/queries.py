@@ -22,6 +22,16 @@ class QueryIn(QueryForm):
         return replace(super().to_use_case(settings, picture=picture), callback_url=self.callback_url)
 
 
+class QueryBatchResult(Reply):
+    """A query batch's result, once it has ended: a file of JSON lines, in the order of the queries."""
+
+    format: str
+    lines: int
+    size_bytes: int
+    key: str
+    url: str | None = Field(description="Short-lived, signed when read.")
+
+
 class CoarseOut(Reply):
     """Where the first stage put a result."""
 

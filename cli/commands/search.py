@@ -38,6 +38,8 @@ class Query:
     rerank: bool
     strategy: str | None
     explain: bool
+    group_by: str | None
+    collapse_duplicates: bool
 
     def body(self) -> Json:
         """The request's JSON; what was not asked for is left to the server."""
@@ -49,6 +51,8 @@ class Query:
             "strategy": self.strategy,
             "rerank": None if self.rerank else False,
             "explain": self.explain or None,
+            "group_by": self.group_by,
+            "collapse_duplicates": self.collapse_duplicates or None,
         }
         return {name: value for name, value in wanted.items() if value is not None}
 
@@ -64,6 +68,8 @@ class Query:
 @click.option("--top-k", type=click.IntRange(1, 200), default=10, show_default=True, help="Number of results.")
 @click.option("--rerank/--no-rerank", default=True, help="Let the judge re-order the shortlist (default: yes).")
 @click.option("--strategy", help="How picture and text are composed, such as intersection (default: the server's).")
+@click.option("--group-by", metavar="ATTRIBUTE", help="One result for each value of this attribute.")
+@click.option("--collapse-duplicates", is_flag=True, help="Of pictures that look the same, only the best.")
 @click.option("--explain", is_flag=True, help="Say what the query kept and dropped of the reference.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finished job as JSON.")
 @with_client

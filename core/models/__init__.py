@@ -3,10 +3,20 @@
 from core.models.access import Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
 from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome
-from core.models.queries import Candidate, Explanation, QueryParams, RerankOptions
+from core.models.queries import BatchPart, Candidate, Explanation, QueryParams, RerankOptions
 from core.models.schedules import Schedule, SkippedTick
 from core.models.sources import BucketObject, RemoteVersion, Upload
-from core.models.units import DEFERRED, ClaimedUnit, Consumers, NewUnit, Queue, UnitKind, UnitState, WorkerBeat
+from core.models.units import (
+    DEFERRED,
+    GIVES_WAY,
+    ClaimedUnit,
+    Consumers,
+    NewUnit,
+    Queue,
+    UnitKind,
+    UnitState,
+    WorkerBeat,
+)
 from core.models.vectors import (
     LIVE_INDEX_STATES,
     Census,
@@ -23,8 +33,10 @@ from core.models.webhooks import Delivery, DeliveryState
 
 __all__ = [
     "DEFERRED",
+    "GIVES_WAY",
     "LIVE_INDEX_STATES",
     "Attributes",
+    "BatchPart",
     "Blob",
     "BucketObject",
     "Candidate",

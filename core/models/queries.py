@@ -27,6 +27,15 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchPart:
+    """Answers of a query batch that lie in an object of their own: `lines` of the range that begins at `first_line`."""
+
+    id: UUID
+    first_line: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Concepts of the reference that the query kept and dropped, heaviest first, with weights in 0..1."""
 

@@ -32,9 +32,16 @@ class UnitKind(StrEnum):
     REFERENCE = "reference"
     SEARCH = "search"
     RERANK = "rerank"
+    BATCH_SEARCH = "batch_search"
+    BATCH_RERANK = "batch_rerank"
+    BATCH_RESULT = "batch_result"
     DELETE_GALLERY = "delete_gallery"
     SWEEP = "sweep"
     EXPORT = "export"
+
+
+GIVES_WAY = frozenset({UnitKind.BATCH_SEARCH, UnitKind.BATCH_RERANK})
+"""Kinds that nobody waits for at a screen: units of another kind in the same queue go first."""
 
 
 class UnitState(StrEnum):

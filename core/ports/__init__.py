@@ -5,7 +5,7 @@ Adapters translate every driver error into `core.errors`; an unreachable service
 
 from core.ports.access import ApiKeys, IdempotencyKeys, SavedResponse
 from core.ports.catalog import BlobRef, Blobs, Fingerprints, Galleries, Images, StoredImage, Traits, Written
-from core.ports.jobs import Candidates, JobItems, JobQuery, Jobs
+from core.ports.jobs import BatchParts, Candidates, JobItems, JobQuery, Jobs
 from core.ports.method import (
     Captioner,
     Composer,
@@ -29,6 +29,7 @@ from core.ports.webhooks import Webhooks
 
 __all__ = [
     "ApiKeys",
+    "BatchParts",
     "BlobRef",
     "Blobs",
     "Candidates",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from core.models import Candidate, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Page
+from core.models import BatchPart, Candidate, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,21 @@ class JobItems(Protocol):
 
     def any_retryable(self, job_id: UUID) -> bool:
         """Whether an item failed that a retry can fetch again."""
+        ...
+
+
+class BatchParts(Protocol):
+    """Which objects hold the answers of query batches. Named in the transaction that counts them, so none counts twice.
+
+    A part that a worker stored, but did not live to name, is none.
+    """
+
+    def add(self, job_id: UUID, part: BatchPart) -> None:
+        """Name a part."""
+        ...
+
+    def list(self, job_id: UUID) -> tuple[BatchPart, ...]:
+        """By their first lines."""
         ...
 
 

@@ -111,11 +111,7 @@ class Composer(Protocol):
         ...
 
     def read(self, text: str) -> RelativeText:
-        """What a relative text says, phrase by phrase, in words: for encoding those of many texts at once."""
-        ...
-
-    def phrases(self, text: str, encoder: Encoder) -> Phrases:
-        """What a relative text says, phrase by phrase; its vectors are the encoder's."""
+        """What a relative text says, phrase by phrase."""
         ...
 
     def general_vocabulary(self) -> dict[str, tuple[str, ...]]:

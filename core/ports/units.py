@@ -16,7 +16,10 @@ class Units(Protocol):
         ...
 
     def claim(self, queues: Sequence[Queue], *, worker: str, lease: timedelta) -> ClaimedUnit | None:
-        """Lease the next due unit: tenants with the fewest running first, then the oldest; SKIP LOCKED."""
+        """Lease the next due unit: tenants with the fewest running first, then the oldest; SKIP LOCKED.
+
+        Units of a kind in GIVES_WAY are leased only where no other is due.
+        """
         ...
 
     def lock(self, unit_id: UUID, token: UUID) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol, Self, TypeAlias
 
 from core.ports.access import ApiKeys, IdempotencyKeys
 from core.ports.catalog import Blobs, Galleries, Images
-from core.ports.jobs import Candidates, JobItems, Jobs
+from core.ports.jobs import BatchParts, Candidates, JobItems, Jobs
 from core.ports.schedules import Schedules
 from core.ports.sources import RemoteVersions, Uploads
 from core.ports.units import Units, Workers
@@ -31,6 +31,7 @@ class UnitOfWork(Protocol):
     remote_versions: RemoteVersions
     uploads: Uploads
     candidates: Candidates
+    batch_parts: BatchParts
     workers: Workers
     idempotency: IdempotencyKeys
     webhooks: Webhooks

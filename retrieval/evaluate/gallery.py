@@ -10,6 +10,7 @@ from core.ports import Composer, Encoder, Phrases
 from core.reranking import PICTURE_SIDE_PX
 from core.settings import MEBIBYTE
 from core.space import Space
+from retrieval.compose import phrases
 from retrieval.datasets.composed import CirDataset, CirQuery
 from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
 from retrieval.recent import Recent
@@ -58,7 +59,7 @@ class Gallery:
             return None
         text = query.texts[0]
         if text not in self._phrases:
-            self._phrases[text] = self._composer.phrases(text, self._encoder)
+            self._phrases[text] = phrases(self._composer.read(text), self._encoder)
         return self._phrases[text]
 
     def picture(self, name: str) -> Picture:

@@ -9,6 +9,7 @@ import numpy as np
 from core.models import Vector, Vectors
 from core.ports import Composer, CompositionInput, Encoder
 from core.space import Space
+from retrieval.compose import phrases
 from retrieval.datasets.composed import CirDataset
 from retrieval.datasets.triplets import Triplet
 from retrieval.evaluate.embeddings import Progress, VectorCache, gallery_vectors, silent
@@ -81,7 +82,7 @@ class Miner:
                 mean=gallery.space.mean,
                 concepts=gallery.space.concepts,
                 attributes=gallery.space.attributes,
-                phrases=self._composer.phrases(triplet.text, self._encoder),
+                phrases=phrases(self._composer.read(triplet.text), self._encoder),
             ),
         )
         scores = np.asarray(composition.score(gallery.vectors), np.float32)

@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
-from core.models import Candidate, ItemOutcome, Outcome, Page
+from core.models import BatchPart, Candidate, ItemOutcome, Outcome, Page
 from storage.repositories.paging import number_key, page_of
-from storage.tables import CandidateRow, JobItemRow
+from storage.tables import BatchPartRow, CandidateRow, JobItemRow
 from storage.text import made_storable
 from storage.transaction import Transaction
 
@@ -100,6 +100,27 @@ class SqlCandidates:
             .order_by(CandidateRow.rank)
         )
         return tuple(Candidate(*row) for row in self._transaction.execute(statement))
+
+
+class SqlBatchParts:
+    """Implements `core.ports.BatchParts`."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def add(self, job_id: UUID, part: BatchPart) -> None:
+        """Name a part."""
+        values = {"job_id": job_id, "part_id": part.id, "first_line": part.first_line, "lines": part.lines}
+        self._transaction.execute(insert(BatchPartRow), values)
+
+    def list(self, job_id: UUID) -> tuple[BatchPart, ...]:
+        """By their first lines."""
+        statement = (
+            select(BatchPartRow.part_id, BatchPartRow.first_line, BatchPartRow.lines)
+            .where(BatchPartRow.job_id == job_id)
+            .order_by(BatchPartRow.first_line, BatchPartRow.part_id)
+        )
+        return tuple(BatchPart(*row) for row in self._transaction.execute(statement))
 
 
 def _values(job_id: UUID, candidate: Candidate) -> dict[str, object]:

@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, func, text
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import LeaseLostError
-from core.models import DEFERRED, ClaimedUnit, NewUnit, Queue, UnitKind, UnitState
+from core.models import DEFERRED, GIVES_WAY, ClaimedUnit, NewUnit, Queue, UnitKind, UnitState
 from storage.tables import UnitRow
 from storage.transaction import Transaction
 
@@ -49,9 +49,13 @@ _CLAIM = text("""
     WHERE id = (
         SELECT id FROM work_units
         WHERE state = 'pending' AND queue = :queue AND tenant_id = :tenant_id AND not_before <= clock_timestamp()
+            AND kind <> ALL (CAST(:left_out AS text[]))
         ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, tenant_id, job_id, kind, queue, size, payload, cursor, attempts, batch_limit, lease_token
 """)
+
+_GIVES_WAY = sorted(GIVES_WAY)
+_SHARED_WITH_BATCHES = frozenset({Queue.QUERY, Queue.RERANK})
 
 _ADD = insert(UnitRow).values(not_before=func.coalesce(bindparam("due"), func.now()))
 
@@ -147,14 +151,19 @@ class SqlUnits:
             self._transaction.execute(_ADD, [_values(unit) for unit in units])
 
     def claim(self, queues: Sequence[Queue], *, worker: str, lease: timedelta) -> ClaimedUnit | None:
-        """Lease the next due unit: tenants with the fewest running first, then the oldest; SKIP LOCKED."""
+        """Lease the next due unit: tenants with the fewest running first, then the oldest; SKIP LOCKED.
+
+        Of all tenants', those that give way come last.
+        """
         asked = {"queues": [queue.value for queue in queues]}
-        for queue, tenant_id in self._transaction.execute(_LANES, asked).all():
-            row = self._transaction.execute(
-                _CLAIM, {"queue": queue, "tenant_id": tenant_id, "worker": worker, "lease": lease}
-            ).one_or_none()
-            if row is not None:
-                return _claimed(row)
+        lanes = self._transaction.execute(_LANES, asked).all()
+        giving_way = [lane for lane in lanes if lane.queue in _SHARED_WITH_BATCHES]
+        for left_out, due in (_GIVES_WAY, lanes), ([], giving_way):
+            for queue, tenant_id in due:
+                wanted = {"queue": queue, "tenant_id": tenant_id, "left_out": left_out}
+                row = self._transaction.execute(_CLAIM, {**wanted, "worker": worker, "lease": lease}).one_or_none()
+                if row is not None:
+                    return _claimed(row)
         return None
 
     def lock(self, unit_id: UUID, token: UUID) -> None:

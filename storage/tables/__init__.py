@@ -3,7 +3,7 @@
 from storage.tables.access import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.tables.base import Base
 from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRow
-from storage.tables.jobs import CandidateRow, JobItemRow, JobRow
+from storage.tables.jobs import BatchPartRow, CandidateRow, JobItemRow, JobRow
 from storage.tables.schedules import ScheduleRow
 from storage.tables.sources import SourceRow, UploadRow
 from storage.tables.units import UnitRow, WorkerRow
@@ -13,6 +13,7 @@ from storage.tables.webhooks import DeliveryRow
 __all__ = [
     "ApiKeyRow",
     "Base",
+    "BatchPartRow",
     "BlobRow",
     "CandidateRow",
     "ConceptRow",

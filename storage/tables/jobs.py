@@ -89,6 +89,17 @@ class JobItemRow(Base):
     created_at: Mapped[CreatedAt]
 
 
+class BatchPartRow(Base):
+    """An object with answers of a query batch: `lines` of those that begin at `first_line`."""
+
+    __tablename__ = "query_batch_parts"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    first_line: Mapped[int] = mapped_column(primary_key=True)
+    part_id: Mapped[UUID] = mapped_column(primary_key=True)
+    lines: Mapped[int]
+
+
 class CandidateRow(Base):
     """A ranked candidate of a query. It names its image without a foreign key: results stay as they were given."""
 

@@ -13,6 +13,7 @@ from core.models import ConceptKind, Concepts, Vector, Vectors
 from core.ports import CompositionInput, Phrases
 from core.queries import STRATEGIES
 from retrieval.compose import StrategyComposer
+from retrieval.compose import phrases as encoded
 from retrieval.strategies import COMPOSED as COMPOSED_STRATEGIES
 from retrieval.strategies.ablations import ABLATIONS
 from retrieval.strategies.linear import unit
@@ -281,7 +282,7 @@ def test_phrases_are_encoded_in_order() -> None:
         def encode_texts(self, texts: list[str]) -> Vectors:
             return np.stack([text(word) for word in texts])
 
-    said = COMPOSER.phrases("blue and satin, not red; keep the background", Encoder())  # type: ignore[arg-type]
+    said = encoded(COMPOSER.read("blue and satin, not red; keep the background"), Encoder())  # type: ignore[arg-type]
     np.testing.assert_array_equal(said.wanted, np.stack([text("blue"), text("satin")]))
     np.testing.assert_array_equal(said.avoided, text("red")[None])
     assert said.kept == ("background",)

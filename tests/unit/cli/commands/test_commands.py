@@ -354,6 +354,23 @@ def test_export_downloads_every_file_once_the_job_is_done(setr: Setr, server: Sc
     assert all("Authorization" not in request.headers for request in fetched)
 
 
+def test_a_batch_of_queries_goes_out_and_its_answers_come_back(
+    setr: Setr, server: ScriptedServer, tmp_path: Path
+) -> None:
+    asked, out = tmp_path / "queries.jsonl", tmp_path / "answers.ndjson"
+    asked.write_text('{"text": "red"}\n{"text": ""}\n')
+    url = f"{URL}/bucket/results.ndjson"
+    done = job_json("partially_succeeded", kind="query_batch", created=1, failed=1)
+    server.on("POST", "/galleries/shop/query-batches", httpx.Response(202, json=job_json("queued", kind="query_batch")))
+    server.on("GET", "/bucket/results.ndjson", httpx.Response(200, content=b'{"line": 1}\n'))
+    server.on("GET", f"{JOB}/items", httpx.Response(200, json={"items": [], "next_page_token": None}))
+    ends(server, done | {"result": {"format": "ndjson", "lines": 2, "size_bytes": 12, "key": "k", "url": url}})
+    assert setr("search-batch", "shop", str(asked), "--out", str(out)).exit_code == 3
+    assert out.read_bytes() == b'{"line": 1}\n'
+    sent = next(request.content for request in server.requests if request.url.path.endswith("query-batches"))
+    assert asked.read_bytes() in sent
+
+
 def test_a_failed_export_downloads_nothing(setr: Setr, server: ScriptedServer, tmp_path: Path) -> None:
     server.on("POST", "/galleries/shop/exports", httpx.Response(202, json=job_json("queued", kind="export")))
     ends(server, job_json("failed", kind="export"))

@@ -9,7 +9,7 @@ from PIL.Image import Image as Picture
 
 from core.errors import InvalidInputError
 from core.models import EncoderIdentity, Explanation, Vector, Vectors
-from core.ports import Composition, CompositionInput, JudgeIdentity, Phrases
+from core.ports import Composition, CompositionInput, JudgeIdentity, RelativeText
 from retrieval.datasets.composed import CirDataset, CirQuery
 from tests.unit.retrieval.evaluate.layouts import picture
 
@@ -56,9 +56,9 @@ class ScriptedComposer:
     def names(self) -> tuple[str, ...]:
         return ("image", "intersection", "caption")
 
-    def phrases(self, text: str, encoder: object) -> Phrases:
-        del text, encoder
-        return Phrases(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
+    def read(self, text: str) -> RelativeText:
+        del text
+        return RelativeText()
 
     def compose(self, strategy: str, query: CompositionInput) -> Composition:
         if strategy not in self.names():
