@@ -18,7 +18,8 @@ from PIL.Image import Image as Picture
 
 from core.context import Context
 from core.embedder import decode_side_px
-from core.errors import EncoderMismatchError, ModelLoadError, NotFoundError, ServiceError, UnavailableError
+from core.errors import ModelLoadError, NotFoundError, ServiceError, UnavailableError
+from core.generations import check_identity
 from core.keys import blob_key
 from core.limits import picture_limits
 from core.models import Candidate, Gallery, Image, Index, QueryParams, Vector, Vectors
@@ -85,11 +86,7 @@ class Method:
     def on(self, gallery: Gallery, index: Index) -> "Answering":
         """Ready for queries on a generation. EncoderMismatchError when vectors of two models would meet."""
         encoder = self.encoders.get(index.encoder)
-        if index.identity is not None and index.identity != encoder.identity:
-            raise EncoderMismatchError(
-                f"Gallery `{gallery.name}` was indexed with other weights of encoder `{index.encoder}` than this worker"
-                " loads; re-index the gallery, or give the worker the old weights."
-            )
+        check_identity(index, encoder)
         return Answering(self, gallery, index, encoder)
 
 

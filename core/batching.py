@@ -25,6 +25,7 @@ from core.batchlines import (
 )
 from core.context import Context
 from core.errors import ServiceError, UnavailableError
+from core.generations import active
 from core.ids import new_id
 from core.keys import batch_part_key
 from core.lease import still_moving
@@ -34,7 +35,7 @@ from core.queries import NewQuery, check, resolve
 from core.querybatches import MEDIA_TYPE, rerank_unit
 from core.reranking import Judging
 from core.results import passing, rows, with_rows
-from core.search import active_index, result_facts, stored_query
+from core.search import result_facts, stored_query
 
 JUDGED_AT_ONCE = 4
 _OF_SINGLE_QUERIES = frozenset({"provisional", "timings_ms"})
@@ -131,7 +132,7 @@ class BatchSearchHandler:
         """Read the range's lines; gallery, generation and encoder as for a single query."""
         ctx = self.method.ctx
         with ctx.uow() as uow:
-            gallery, index = active_index(uow, job)
+            gallery, index = active(uow, job)
         with ctx.objects.open(job.params["key"]) as stream:
             stream.seek(unit.payload["offset"])
             data = stream.read(unit.payload["size_bytes"])

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from core import generations
 from core.answering import Answer, Answering, Method
 from core.context import Context
-from core.errors import NotFoundError, ServiceError
+from core.errors import ServiceError
 from core.ids import new_id
 from core.models import (
     ClaimedUnit,
-    Gallery,
-    Index,
     ItemOutcome,
     Job,
     NewUnit,
@@ -64,17 +63,8 @@ class SearchHandler:
         del unit
         ctx = self.method.ctx
         with ctx.uow() as uow:
-            gallery, index = active_index(uow, job)
+            gallery, index = generations.active(uow, job)
         return _Search(ctx, job, self.method.on(gallery, index))
-
-
-def active_index(uow: UnitOfWork, job: Job) -> tuple[Gallery, Index]:
-    """The job's gallery and its active generation. NotFoundError when either is gone."""
-    gallery = uow.galleries.by_id(job.gallery_id) if job.gallery_id else None
-    index = uow.indexes.get(gallery.active_index_id) if gallery and gallery.active_index_id else None
-    if gallery is None or index is None or gallery.deleting:
-        raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
-    return gallery, index
 
 
 @dataclass(frozen=True, slots=True)
