@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where this worker computes.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Compute type of encoders.")
     torch_threads: int = Field(0, ge=0, description="CPU threads of torch in a worker; 0: torch's own choice.")
+    models_per_worker: int = Field(
+        2, ge=1, description="Encoders that a worker keeps loaded, where galleries use different ones."
+    )
     embed_batch: int = Field(32, ge=1, description="Images a batch of an embedding unit.")
     embed_units: int = Field(
         2, ge=1, description="Units that an embed worker has in hand: one computes while others fetch, decode, commit."

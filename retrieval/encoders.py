@@ -1,6 +1,7 @@
 """Encoders: open_clip models behind core's `Encoder` port, loaded completely or not at all."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -100,12 +101,17 @@ class OpenClipEncoder:
 
 
 class EncoderRegistry:
-    """`core.ports.EncoderRegistry` over `settings.encoders`: each is loaded at its first use and then shared."""
+    """`core.ports.EncoderRegistry` over `settings.encoders`: each is loaded at its first use and then shared.
+
+    The `models_per_worker` used last are kept; whoever still holds another may go on using it. One loads at a time, and
+    only then one is let go: a spec that cannot be loaded costs nobody a model. Names with one spec share a model.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loaded: dict[str, OpenClipEncoder] = {}
-        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, OpenClipEncoder] = OrderedDict()
+        self._keeping = threading.Lock()
+        self._loading = threading.Lock()
 
     def get(self, name: str) -> OpenClipEncoder:
         """The encoder of that name. ModelLoadError when the operator did not list it, or when it cannot be loaded."""
@@ -113,10 +119,25 @@ class EncoderRegistry:
         if spec is None:
             known = ", ".join(sorted(self._settings.encoders))
             raise ModelLoadError(f"No encoder is called {name!r}. Use one of {known}, or list it in SETR_ENCODERS.")
-        with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = load_encoder(spec, self._settings)
-            return self._loaded[name]
+        found = self._find(spec)
+        if found is not None:  # not in line behind those that are being loaded
+            return found
+        with self._loading:
+            return self._find(spec) or self._keep(spec, load_encoder(spec, self._settings))
+
+    def _find(self, spec: str) -> OpenClipEncoder | None:
+        with self._keeping:
+            if spec in self._kept:
+                self._kept.move_to_end(spec)
+            return self._kept.get(spec)
+
+    def _keep(self, spec: str, encoder: OpenClipEncoder) -> OpenClipEncoder:
+        with self._keeping:
+            self._kept[spec] = encoder
+            while len(self._kept) > self._settings.models_per_worker:
+                gone, _ = self._kept.popitem(last=False)
+                log.info("encoder.let_go", spec=gone, kept=list(self._kept))
+        return encoder
 
     def warm_up(self, name: str) -> None:
         """Load an encoder and run both of its towers once, so that the first real call is not the slow one."""

@@ -1,5 +1,7 @@
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,6 +200,80 @@ def test_registry_loads_each_name_once_for_all_threads(models_dir: Path, monkeyp
     assert first is second
     registry.warm_up("mine")
     assert loads == ["demo"]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch, models_dir: Path) -> tuple[EncoderRegistry, list[str]]:
+    """A registry of three encoders that keeps two, and what it loaded. The specs `a`, `b` and `c` load one file."""
+    loads: list[str] = []
+
+    def load(spec: str, settings: Settings) -> OpenClipEncoder:
+        loads.append(spec)
+        if spec == "broken":
+            raise ModelLoadError("Not this one.")
+        return load_encoder("demo", settings)
+
+    monkeypatch.setattr(encoders, "load_encoder", load)
+    specs = {"first": "a", "second": "b", "third": "c", "alias": "a", "wrong": "broken"}
+    return EncoderRegistry(Settings(models_dir=models_dir, encoders=specs, models_per_worker=2)), loads
+
+
+def test_registry_keeps_those_used_last(counted: tuple[EncoderRegistry, list[str]]) -> None:
+    registry, loads = counted
+    first = registry.get("first")
+    registry.get("second")
+    assert registry.get("alias") is first
+    registry.get("third")  # lets go of the second, which was used before the first
+    assert registry.get("first") is first
+    assert loads == ["a", "b", "c"]
+    registry.get("second")
+    assert loads == ["a", "b", "c", "b"]
+
+
+def test_an_encoder_that_was_let_go_still_works_for_whoever_holds_it(
+    counted: tuple[EncoderRegistry, list[str]],
+) -> None:
+    registry, _ = counted
+    held = weakref.ref(registry.get("first"))
+    encoder = registry.get("first")
+    for name in ("second", "third"):
+        registry.get(name)
+    assert encoder.encode_texts(["red"]).shape == (1, encoder.identity.dim)
+    del encoder
+    gc.collect()
+    assert held() is None
+
+
+def test_an_encoder_that_cannot_be_loaded_costs_no_other(counted: tuple[EncoderRegistry, list[str]]) -> None:
+    registry, loads = counted
+    kept = [registry.get("first"), registry.get("second")]
+    for _ in range(2):
+        with pytest.raises(ModelLoadError):
+            registry.get("wrong")
+    assert [registry.get("first"), registry.get("second")] == kept
+    assert loads == ["a", "b", "broken", "broken"]
+
+
+def test_nobody_waits_for_an_encoder_that_is_being_loaded_but_who_wants_it(
+    counted: tuple[EncoderRegistry, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, _ = counted
+    first = registry.get("first")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(spec: str, settings: Settings) -> OpenClipEncoder:
+        assert spec == "b"
+        begun.set()
+        assert go_on.wait(timeout=10)
+        return load_encoder("demo", settings)
+
+    monkeypatch.setattr(encoders, "load_encoder", slow)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(registry.get, "second") for _ in range(2)]
+        assert begun.wait(timeout=10)
+        assert registry.get("first") is first
+        go_on.set()
+        assert waiting[0].result() is waiting[1].result()
 
 
 def test_registry_refuses_names_that_are_not_listed() -> None:
