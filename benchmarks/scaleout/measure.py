@@ -19,7 +19,7 @@ from core.imports import NewImport, UploadedFile
 from core.models import Job, JobState, Principal, Queue
 from core.settings import Settings, inherited_environment, settings_environment
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 _POLL_S = 0.1
 _TOP_UP_S = 2.0
 _QUEUES = (Queue.INGEST, Queue.EMBED)
