@@ -29,7 +29,6 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "import": Entry("cli.commands.imports:import_command", "Import pictures: a folder, an archive or a manifest."),
         "search": Entry("cli.commands.search:search", "Search by picture, by words, or by both."),
         "search-batch": Entry("cli.commands.batches:search_batch", "Search with a file of queries."),
-        "search-batch": Entry("cli.commands.batches:search_batch", "Search with a file of queries."),
         "jobs": Entry("cli.commands.jobs:jobs", "Look at jobs, wait for one, stop or retry it."),
         "galleries": Entry("cli.commands.galleries:galleries", "List, create and delete galleries."),
         "reindex": Entry("cli.commands.indexes:reindex", "Build a new index beside the one that answers."),

@@ -117,6 +117,3 @@ class CandidateRow(Base):
     group_value: Mapped[Any] = mapped_column(JSONB(none_as_null=True), nullable=True)
     group_images: Mapped[int | None]
     duplicates: Mapped[int | None]
-    group_value: Mapped[Any] = mapped_column(JSONB(none_as_null=True), nullable=True)
-    group_images: Mapped[int | None]
-    duplicates: Mapped[int | None]
