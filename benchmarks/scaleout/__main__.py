@@ -17,7 +17,16 @@ from workers.wiring import build_context
 
 IMAGES = 512
 HOSTS = (1, 2)
-_ONE_CORE = {"torch_threads": 1, "ingest_threads": 1, "decode_threads": 1, "unit_items": 32, "embed_units": 2}
+# Small units, so that the last ones do not keep one host waiting for the other.
+_ONE_CORE = {
+    "torch_threads": 1,
+    "ingest_threads": 1,
+    "decode_threads": 1,
+    "embed_units": 2,
+    "unit_items": 32,
+    "ingest_batch": 8,
+    "embed_batch": 8,
+}
 
 
 @click.command()
