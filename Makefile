@@ -1,6 +1,6 @@
 # Two commands to know: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import bench-nightly bench-scaleout bench-reindex
+.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import bench-nightly bench-scaleout bench-reindex bench-search
 SHELL := /bin/bash
 
 VENV := .venv
@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do command -v $$p >/de
 INSTALLED := $(VENV)/.installed
 # Beside the environment: with scikit-learn in it, transformers would load that in every worker.
 BENCH_EXTRA := build/benchmarks/extra
+BENCH_FAISS := build/benchmarks/faiss
 BENCH_PACKAGES := sentence-transformers==6.2.0 scikit-learn==1.9.1 scipy==1.17.1 joblib==1.6.0 threadpoolctl==3.8.0 narwhals==2.29.0 cloudpickle==3.1.2
 
 help: ## Show this help
@@ -60,6 +61,10 @@ bench-scaleout: $(INSTALLED) ## The same import by one and by two hosts' worth o
 
 bench-reindex: $(INSTALLED) ## Re-index 20 000 images under queries and upserts, kill a worker, go back: nothing failed, missing or stale?
 	$(BIN)/python -m benchmarks.reindex $(if $(IMAGES),--images $(IMAGES))
+
+bench-search: $(INSTALLED) ## Vector search at 10 k, 100 k and 300 k, with and without filters, beside FAISS. Resumable (SIZES=10k: a try)
+	test -d $(BENCH_FAISS) || $(BIN)/uv pip install --quiet --python $(BIN)/python --target $(BENCH_FAISS) --no-deps faiss-cpu==1.15.1
+	PYTHONPATH=$(BENCH_FAISS) $(BIN)/python -m benchmarks.search $(if $(SIZES),--sizes $(SIZES))
 
 lint: $(INSTALLED) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     s3_public_endpoint: str = Field(
         "", description="host:port, or https://host, that clients use in presigned URLs; empty: s3_endpoint."
     )
+    postgres_buffers_mib: int = Field(
+        128, ge=16, description="Shared buffers of the Postgres that `setr up` starts, in MiB."
+    )
     database_pool_size: int = Field(8, ge=1, description="Postgres connections a process keeps at most.")
 
     # API

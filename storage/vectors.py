@@ -1,49 +1,33 @@
-"""Vectors of generations in pgvector: one plain table each, `vectors.g_<hex id>`, with its own HNSW index.
+"""Vectors of generations in pgvector: one plain table each.
 
-An insert into HNSW costs more than many an encoder, and below a certain size nobody searches it. So a table starts
-without, and the batch that makes it outgrow exact search builds the index: in bulk, for seconds rather than minutes.
+A table gets its HNSW index when it has outgrown exact search and what feeds it pauses: see storage/vector_builds.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import (
-    CursorResult,
-    FromClause,
-    Row,
-    Select,
-    TableClause,
-    Uuid,
-    column,
-    delete,
-    func,
-    select,
-    table,
-    text,
-)
+from sqlalchemy import CursorResult, delete, func, select, text
 from sqlalchemy.dialects.postgresql import BYTEA
 
 from core.filters import Filter
 from core.models import Census, ScoredImage, Vector, Vectors
 from storage.arrays import any_id
-from storage.filters import predicate
-from storage.halfvec import HalfVector, as_text, from_wire, negative_inner_product
-from storage.tables import ImageRow, IndexRow
+from storage.halfvec import as_text, from_wire
 from storage.transaction import Transaction
+from storage.vector_search import Probe, VectorSearch
+from storage.vector_tables import shape, table_name, vector_table, without_hnsw
 
-SCHEMA = "vectors"
 MAX_DIM = 4000
 """What HNSW can index in half precision."""
 
-_MAX_EF_SEARCH = 1000  # pgvector's own bound
-_ROW_BYTES = 56  # of a row besides its 2 * dim bytes of numbers: enough for telling about how many rows there are
-_BUILD_MEMORY = "256MB"  # what does not fit is built several times slower
-_HNSW = text("""
-    SELECT set_config('hnsw.ef_search', :ef_search, true), set_config('hnsw.iterative_scan', 'strict_order', true)
-""")
+_ALMOST = 0.99  # what follows when all pages are read takes a moment more
+_PROGRESS = """
+    SELECT CAST(blocks_done AS float) / nullif(blocks_total, 0) FROM pg_stat_progress_create_index
+    WHERE relid = to_regclass(:name) LIMIT 1
+"""
 
 
 class SqlVectors:
@@ -51,8 +35,8 @@ class SqlVectors:
 
     def __init__(self, transaction: Transaction, *, ef_search: int, exact_below: int) -> None:
         self._transaction = transaction
-        self._ef_search = ef_search
         self._exact_below = exact_below
+        self._search = VectorSearch(transaction, ef_search=ef_search, exact_below=exact_below)
 
     def ensure(self, index_id: UUID, dim: int) -> None:
         """Create the generation's table if missing; safe when called by two workers at once."""
@@ -60,7 +44,7 @@ class SqlVectors:
             raise ValueError(f"A generation's vectors have 1 to {MAX_DIM} dimensions, not {dim}.")
         if self._exists(index_id):
             return
-        name = _name(index_id)
+        name = table_name(index_id)
         self._run("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", name=name)
         self._run(f"CREATE TABLE IF NOT EXISTS {name} (image_id uuid PRIMARY KEY, vector halfvec({dim}) NOT NULL)")
         # In the row itself: fetching long vectors from a side table costs more than comparing them.
@@ -70,7 +54,7 @@ class SqlVectors:
         """Write unit vectors [n, d]; of several for one image the last one."""
         by_id = dict(zip(image_ids, vectors, strict=True))
         self._run(
-            f"INSERT INTO {_name(index_id)} (image_id, vector) "  # noqa: S608 - the name is a UUID's hex digits
+            f"INSERT INTO {table_name(index_id)} (image_id, vector) "  # noqa: S608 - the name is a UUID's hex digits
             "SELECT image_id, CAST(vector AS halfvec) "
             "FROM unnest(CAST(:image_ids AS uuid[]), CAST(:vectors AS text[])) AS new (image_id, vector) "
             "ORDER BY image_id "  # so that all writers lock rows in one and the same order
@@ -78,19 +62,18 @@ class SqlVectors:
             image_ids=list(by_id),
             vectors=[as_text(vector) for vector in by_id.values()],
         )
-        self._index_if_large(index_id, dim=vectors.shape[1])
 
     def remove(self, index_id: UUID, image_ids: Sequence[UUID]) -> None:
         """Delete vectors; absent ones are no error, nor is a generation without a table."""
         if self._exists(index_id):
-            stored = _table(index_id)
+            stored = vector_table(index_id)
             self._transaction.execute(delete(stored).where(stored.c.image_id == any_id(image_ids)))
 
     def fetch(self, index_id: UUID, image_ids: Sequence[UUID]) -> dict[UUID, Vector]:
         """Stored vectors of those ids that have one."""
         if not self._exists(index_id):
             return {}
-        stored = _table(index_id)
+        stored = vector_table(index_id)
         sent = func.halfvec_send(stored.c.vector, type_=BYTEA)  # a hundred times faster to read than its text
         rows = self._transaction.execute(
             select(stored.c.image_id, sent).where(stored.c.image_id == any_id(image_ids))
@@ -102,60 +85,16 @@ class SqlVectors:
     def search(
         self, index_id: UUID, probe: Vector, *, limit: int, where: Filter | None, exact: bool
     ) -> tuple[ScoredImage, ...]:
-        """Highest inner products first, ties by image id. `exact` scans; else HNSW with iterative scan.
-
-        Where HNSW finds fewer than `limit`, because hardly any vector near the probe passes the filter, a scan decides.
-        """
-        if not self._exists(index_id):
-            return ()
+        """Highest inner products first, ties by image id. See storage/vector_search.py for the ways there."""
         norm = float(np.linalg.norm(probe)) or 1.0  # at unit length the probe keeps all of its half-precision bits
-        unit = (probe / norm).astype(np.float32)
-        rows = () if exact else self._near(index_id, unit, limit, where)
-        if len(rows) < limit:
-            rows = self._nearest(index_id, unit, limit, where)
+        asked = Probe(index_id, (probe / norm).astype(np.float32), limit, where)
+        rows = self._search.nearest(asked, exact=exact)
         hits = (ScoredImage(row.id, row.external_id, -row.distance * norm) for row in rows)
         return tuple(sorted(hits, key=lambda hit: (-hit.score, hit.image_id)))
 
-    def _near(self, index_id: UUID, unit: Vector, limit: int, where: Filter | None) -> Sequence[Row[Any]]:
-        # With a filter the results lie deeper in the graph, where a narrow search misses more.
-        ef_search = min(max(self._ef_search * (1 if where is None else 2), limit), _MAX_EF_SEARCH)
-        self._transaction.execute(_HNSW, {"ef_search": str(ef_search)})
-        stored = _table(index_id)
-        distance = negative_inner_product(stored.c.vector, unit).label("distance")
-        if where is None:  # then the join may wait until the nearest are known
-            first = select(stored.c.image_id, distance).order_by(distance).limit(limit).subquery()
-            return self._transaction.execute(_images(first)).all()
-        passing = _passing(index_id, where).subquery()
-        statement = (
-            select(passing.c.id, passing.c.external_id, distance)
-            .join_from(passing, stored, stored.c.image_id == passing.c.id)
-            .order_by(distance)
-            .limit(limit)
-        )
-        return self._transaction.execute(statement).all()
-
-    def _nearest(self, index_id: UUID, unit: Vector, limit: int, where: Filter | None) -> Sequence[Row[Any]]:
-        stored = _table(index_id)
-        # No index knows this sum, so all rows are compared.
-        distance = (negative_inner_product(stored.c.vector, unit) + 0).label("distance")
-        if where is None:
-            first = select(stored.c.image_id, distance).order_by(distance, stored.c.image_id).limit(limit).subquery()
-            rows = self._transaction.execute(_images(first)).all()
-            if len(rows) == limit:
-                return rows
-        # The filter first, whatever the planner guesses about it: only what passes is compared.
-        passing = _passing(index_id, where).cte("passing").prefix_with("MATERIALIZED")
-        statement = (
-            select(passing.c.id, passing.c.external_id, distance)
-            .join_from(passing, stored, stored.c.image_id == passing.c.id)
-            .order_by(distance, passing.c.id)
-            .limit(limit)
-        )
-        return self._transaction.execute(statement).all()
-
     def missing(self, index_id: UUID, *, after: UUID | None, limit: int) -> tuple[UUID, ...]:
         """Images of the generation's gallery without a vector, by id, those that follow `after`."""
-        absent = f"AND NOT EXISTS (SELECT FROM {_name(index_id)} WHERE image_id = images.id)"
+        absent = f"AND NOT EXISTS (SELECT FROM {table_name(index_id)} WHERE image_id = images.id)"
         rows = self._run(
             "SELECT images.id FROM images "  # noqa: S608 - a UUID's hex digits
             "WHERE gallery_id = (SELECT gallery_id FROM indexes WHERE id = :index_id) AND images.id > :after "
@@ -176,7 +115,7 @@ class SqlVectors:
             "count(*) FILTER (WHERE image.id IS NULL AND owed.image_id IS NULL) AS surplus "
             "FROM (SELECT id FROM images "
             "WHERE gallery_id = (SELECT gallery_id FROM indexes WHERE id = :index_id)) AS image "
-            f"FULL JOIN {_name(index_id)} AS stored ON stored.image_id = image.id "
+            f"FULL JOIN {table_name(index_id)} AS stored ON stored.image_id = image.id "
             "LEFT JOIN pending_vectors AS owed "
             "ON owed.index_id = :index_id AND owed.image_id = coalesce(image.id, stored.image_id)",
             index_id=index_id,
@@ -189,7 +128,7 @@ class SqlVectors:
         if total == 0:
             return ()
         drawn = self._run(
-            f"SELECT image_id FROM {_name(index_id)} TABLESAMPLE BERNOULLI (:percent) LIMIT :size",  # noqa: S608
+            f"SELECT image_id FROM {table_name(index_id)} TABLESAMPLE BERNOULLI (:percent) LIMIT :size",  # noqa: S608
             percent=_percent(size, total),
             size=size,
         )
@@ -202,7 +141,7 @@ class SqlVectors:
             return None
         row = self._run(
             "SELECT CAST(avg(CAST(vector AS vector)) AS real[]), count(*) "  # noqa: S608 - a UUID's hex digits
-            f"FROM (SELECT vector FROM {_name(index_id)} TABLESAMPLE BERNOULLI (:percent) REPEATABLE (0) "
+            f"FROM (SELECT vector FROM {table_name(index_id)} TABLESAMPLE BERNOULLI (:percent) REPEATABLE (0) "
             "LIMIT :sample) AS drawn",
             percent=_percent(sample, total),
             sample=sample,
@@ -213,27 +152,35 @@ class SqlVectors:
         """Vectors of the generation, counted one by one; 0 when it has no table yet."""
         if not self._exists(index_id):
             return 0
-        return int(self._transaction.execute(select(func.count()).select_from(_table(index_id))).scalar_one())
+        return int(self._transaction.execute(select(func.count()).select_from(vector_table(index_id))).scalar_one())
 
     def drop(self, index_id: UUID) -> None:
         """Drop the generation's table if it is there."""
-        self._run(f"DROP TABLE IF EXISTS {_name(index_id)}")
+        self.end_build(index_id)  # it holds a lock for as long as it takes
+        self._run(f"DROP TABLE IF EXISTS {table_name(index_id)}")
 
-    def _index_if_large(self, index_id: UUID, *, dim: int) -> None:
-        name, hnsw = _name(index_id), f"g_{index_id.hex}_hnsw"
-        due = self._run(
-            "SELECT to_regclass(:hnsw) IS NULL AND pg_relation_size(CAST(:name AS regclass)) > :large",
-            hnsw=f"{SCHEMA}.{hnsw}",
-            name=name,
-            large=self._exact_below * (_ROW_BYTES + 2 * dim),
-        ).scalar_one()
-        # Whoever else finds it due goes on without: two that wait for each other's rows would be a deadlock.
-        if due and self._run("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 1))", name=name).scalar_one():
-            self._run(f"SET LOCAL maintenance_work_mem = '{_BUILD_MEMORY}'")
-            self._run(f"CREATE INDEX IF NOT EXISTS {hnsw} ON {name} USING hnsw (vector halfvec_ip_ops)")
+    def end_build(self, index_id: UUID) -> None:
+        """Cancel the build of the generation's index, if one runs."""
+        self._run(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index WHERE relid = to_regclass(:name)",
+            name=table_name(index_id),
+        )
+
+    def outgrown(self) -> Mapping[UUID, int]:
+        """Generations too large for exact search without a complete HNSW index, and about how many rows each has."""
+        small = self._exact_below
+        return {index_id: rows for index_id, rows in without_hnsw(self._transaction).items() if rows > small}
+
+    def built(self, index_id: UUID) -> float:
+        """1.0 with a complete index, or too small for one; below it, the share of pages that a build has read."""
+        known = shape(self._transaction, index_id)
+        if known is None or known.has_hnsw or known.rows <= self._exact_below:
+            return 1.0
+        progress = self._run(_PROGRESS, name=table_name(index_id)).scalar_one_or_none()
+        return min(float(progress or 0.0), _ALMOST)
 
     def _exists(self, index_id: UUID) -> bool:
-        return self._run("SELECT to_regclass(:name) IS NOT NULL", name=_name(index_id)).scalar_one() is True
+        return self._run("SELECT to_regclass(:name) IS NOT NULL", name=table_name(index_id)).scalar_one() is True
 
     def _run(self, sql: str, **parameters: object) -> CursorResult[*tuple[Any, ...]]:
         return self._transaction.execute(text(sql), parameters)
@@ -242,24 +189,3 @@ class SqlVectors:
 def _percent(sample: int, total: int) -> float:
     enough = sample + 5 * sqrt(sample) + 5  # the draw's size varies; the surplus is cut off
     return min(100.0, 100.0 * enough / total)
-
-
-def _name(index_id: UUID) -> str:
-    return f"{SCHEMA}.g_{index_id.hex}"
-
-
-def _table(index_id: UUID) -> TableClause:
-    return table(f"g_{index_id.hex}", column("image_id", Uuid), column("vector", HalfVector), schema=SCHEMA)
-
-
-def _images(found: FromClause) -> Select[*tuple[Any, ...]]:
-    """What was found by vector, joined with the images, so that vectors of deleted ones never return."""
-    return select(ImageRow.id, ImageRow.external_id, found.c.distance).join_from(
-        found, ImageRow, ImageRow.id == found.c.image_id
-    )
-
-
-def _passing(index_id: UUID, where: Filter | None) -> Select[*tuple[Any, ...]]:
-    """Images of the generation's gallery that pass the filter."""
-    gallery_id = select(IndexRow.gallery_id).where(IndexRow.id == index_id).scalar_subquery()
-    return select(ImageRow.id, ImageRow.external_id).where(ImageRow.gallery_id == gallery_id, predicate(where))

@@ -2,18 +2,19 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery, signals
 from kombu.entity import Queue as KombuQueue
 
-from core import durable, reconcile, schedules, upkeep, webhooks
+from core import building, durable, reconcile, schedules, upkeep, webhooks
 from core.context import Context
 from core.durable import Handler, WorkerSlot
 from core.gate import Gate
 from core.models import Queue, UnitKind
-from core.ports import Fetcher
+from core.ports import Fetcher, VectorBuilder
 from core.settings import Settings
 from workers.dispatch import RUN_UNIT_TASK, transport_options
 from workers.heartbeat import Heartbeat, heartbeat_step
@@ -23,7 +24,16 @@ DEADLINES_TASK = "setr.deadlines"
 UPKEEP_TASK = "setr.upkeep"
 TICK_LIFE_S = 15
 WEBHOOKS_TASK = "setr.webhooks"
+BUILD_TASK = "setr.build"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """What periodic tasks need besides the context."""
+
+    fetcher: Fetcher
+    builder: VectorBuilder
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -61,6 +71,7 @@ def _schedule(settings: Settings) -> dict[str, Any]:
         "reconcile": tick(RECONCILE_TASK, settings.reconcile_every_s, Queue.RECONCILE),
         "deadlines": tick(DEADLINES_TASK, settings.deadlines_every_s, Queue.RECONCILE),
         "webhooks": tick(WEBHOOKS_TASK, settings.webhooks_every_s, Queue.MAINTENANCE),
+        "build": tick(BUILD_TASK, settings.builds_every_s, Queue.MAINTENANCE),
         # Due at each start, because a scheduler that is restarted more often than that would never come to it.
         "upkeep": {
             "task": UPKEEP_TASK,
@@ -72,12 +83,11 @@ def _schedule(settings: Settings) -> dict[str, Any]:
 
 
 def register(
-    app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], heartbeat: Heartbeat, fetcher: Fetcher
+    app: Celery, ctx: Context, handlers: Mapping[UnitKind, Handler], heartbeat: Heartbeat, adapters: Adapters
 ) -> None:
     """Add the tasks, the heartbeat and the stop flag to a worker's app."""
     stopping = threading.Event()
     gate = Gate()
-    delivering = threading.Lock()
 
     def ask_to_stop(**_: object) -> None:
         stopping.set()
@@ -104,19 +114,34 @@ def register(
         upkeep.run(ctx, stopping=stopping.is_set)
 
     def run_webhooks() -> None:
-        """Send the webhooks that are due. One thread at a time: slow receivers must not take all of them."""
-        if delivering.acquire(blocking=False):
-            try:
-                webhooks.deliver(ctx, fetcher, stopping=stopping.is_set)
-            finally:
-                delivering.release()
+        """Send the webhooks that are due."""
+        webhooks.deliver(ctx, adapters.fetcher, stopping=stopping.is_set)
+
+    def run_build() -> None:
+        """Build the indexes that are due."""
+        building.build_due(ctx, adapters.builder, stopping=stopping.is_set)
 
     tasks: dict[str, Callable[..., None]] = {
         RUN_UNIT_TASK: run_unit,
         RECONCILE_TASK: run_reconcile,
         DEADLINES_TASK: run_deadlines,
         UPKEEP_TASK: run_upkeep,
-        WEBHOOKS_TASK: run_webhooks,
+        WEBHOOKS_TASK: _by_one_thread(run_webhooks),
+        BUILD_TASK: _by_one_thread(run_build),
     }
     for name, task in tasks.items():
         app.task(name=name, ignore_result=True)(task)
+
+
+def _by_one_thread(run: Callable[[], None]) -> Callable[[], None]:
+    """What takes its time must not take all threads of a process: while one runs it, others pass it over."""
+    running = threading.Lock()
+
+    def run_alone() -> None:
+        if running.acquire(blocking=False):
+            try:
+                run()
+            finally:
+                running.release()
+
+    return run_alone

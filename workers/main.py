@@ -11,7 +11,7 @@ from core.models import Queue, WorkerBeat
 from core.settings import Settings, load_settings
 from workers.app import create_celery, register
 from workers.heartbeat import Heartbeat
-from workers.wiring import EMBED_QUEUES, build_context, build_fetcher, build_handlers
+from workers.wiring import EMBED_QUEUES, build_adapters, build_context, build_handlers
 
 INPUT_OUTPUT_QUEUES = frozenset({Queue.INGEST, Queue.MAINTENANCE})
 
@@ -32,7 +32,7 @@ def run(settings: Settings, queues: tuple[Queue, ...]) -> None:
     app = create_celery(settings)
     name = f"{'+'.join(queues)}@{socket.gethostname()}:{uuid4().hex[:8]}"
     beat = WorkerBeat(name=name, queues=queues, device=settings.device, pid=os.getpid(), host=socket.gethostname())
-    register(app, ctx, build_handlers(ctx, queues), Heartbeat(ctx, beat), build_fetcher(settings))
+    register(app, ctx, build_handlers(ctx, queues), Heartbeat(ctx, beat), build_adapters(settings))
     app.worker_main(
         [
             "--quiet",

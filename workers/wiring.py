@@ -27,7 +27,9 @@ from storage.buckets import S3SourceBuckets
 from storage.engine import create_engine
 from storage.objects import S3ObjectStore
 from storage.uow import uow_factory
+from storage.vector_builds import SqlVectorBuilder
 from storage.web.fetcher import HttpFetcher
+from workers.app import Adapters
 from workers.dispatch import CeleryDoorbell
 
 EMBED_QUEUES = frozenset({Queue.EMBED, Queue.EMBED_GPU})
@@ -50,6 +52,12 @@ def build_context(settings: Settings) -> Context:
 def build_fetcher(settings: Settings) -> Fetcher:
     """HTTP to addresses that clients named; nothing is connected yet."""
     return HttpFetcher(settings)
+
+
+def build_adapters(settings: Settings) -> Adapters:
+    """What periodic tasks need; nothing is connected yet."""
+    engine = create_engine(settings, application_name="setr-build")
+    return Adapters(fetcher=build_fetcher(settings), builder=SqlVectorBuilder(engine, settings))
 
 
 def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, Handler]:

@@ -23,7 +23,6 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket path may not exceed 107 bytes, and a data folder's path may
     "max_connections": "100",
-    "shared_buffers": "128MB",
     "max_wal_size": "1GB",
     "wal_level": "minimal",  # nobody replicates from here, and bulk loads write less
     "max_wal_senders": "0",
@@ -51,6 +50,7 @@ class Postgres:
     password: str
     env: Mapping[str, str]
     fsync: bool = True
+    buffers_mib: int = 128
 
     @property
     def url(self) -> str:
@@ -79,7 +79,7 @@ class Postgres:
         )
 
     def _settings(self) -> dict[str, str]:
-        settings = {"port": str(self.port)} | _SETTINGS
+        settings = {"port": str(self.port), "shared_buffers": f"{self.buffers_mib}MB"} | _SETTINGS
         if sys.platform == "linux":
             settings |= _SETTINGS_ON_LINUX
         if not self.fsync:

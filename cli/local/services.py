@@ -154,7 +154,14 @@ def _compose(
     found: dict[str, object] = {}
     if not settings.database_url:
         folder = data_dir / _POSTGRES_FOLDER
-        postgres = Postgres(folder=folder, port=ports.postgres, password=known.postgres_password, env=env, fsync=fsync)
+        postgres = Postgres(
+            folder=folder,
+            port=ports.postgres,
+            password=known.postgres_password,
+            env=env,
+            fsync=fsync,
+            buffers_mib=settings.postgres_buffers_mib,
+        )
         children.append(postgres.child())
         found["database_url"] = postgres.url
     if not settings.redis_url:

@@ -1,7 +1,8 @@
 """Units of work and workers in SQL."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -58,16 +59,16 @@ class Units(Protocol):
         """Kinds of the job's units that are pending or running."""
         ...
 
+    def items_to_come(self, gallery_id: UUID, kinds: AbstractSet[UnitKind]) -> int:
+        """Items that pending and running units of these kinds, of all jobs of the gallery, still have before them."""
+        ...
+
     def wake_deferred(self, job_id: UUID) -> Queue | None:
         """Make the oldest deferred unit of a job due, unless another of its units is open; the queue it is for."""
         ...
 
     def cancel_pending(self, job_id: UUID) -> int:
         """End the job's pending units as canceled (SKIP LOCKED); returns how many."""
-        ...
-
-    def oldest_due(self, job_id: UUID) -> tuple[Queue, datetime] | None:
-        """Queue and age of the job's oldest pending unit, when none of its units is running; else None."""
         ...
 
 

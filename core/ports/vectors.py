@@ -165,7 +165,7 @@ class VectorBuilder(Protocol):
         """Build, while searches and writes go on, in which writes of meanwhile take part. Returns whether it is done.
 
         False: somebody else is at it, the generation was dropped meanwhile, or `stopping` (asked every second) ended
-        it; what was half built is then cleared away, here or by the next call.
+        it; what was half built is cleared away by the next call.
         """
         ...
 

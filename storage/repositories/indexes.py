@@ -21,7 +21,7 @@ from core.models import (
 )
 from storage.tables import ConceptRow, IndexRow
 from storage.transaction import Transaction
-from storage.vectors import SCHEMA
+from storage.vector_tables import SCHEMA
 
 _STORED = np.dtype("<f4")
 

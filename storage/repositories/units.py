@@ -1,7 +1,8 @@
 """Units of work and their leases. All times are the database's, so that workers' clocks need not agree."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -114,6 +115,12 @@ _OPEN_KINDS = text("""
         WHERE job_id = :job_id AND work_units.kind = asked.kind AND state IN ('pending', 'running'))
 """)
 
+_ITEMS_TO_COME = text("""
+    SELECT coalesce(sum(size - cursor), 0) FROM work_units
+    WHERE state IN ('pending', 'running') AND kind = ANY (CAST(:kinds AS text[]))
+        AND job_id IN (SELECT id FROM jobs WHERE gallery_id = :gallery_id)
+""")
+
 _CANCEL_PENDING = text("""
     UPDATE work_units SET state = 'canceled', finished_at = now()
     WHERE id IN (
@@ -129,13 +136,6 @@ _WAKE_DEFERRED = text("""
         SELECT FROM work_units
         WHERE job_id = :job_id AND (state = 'running' OR state = 'pending' AND not_before < :deferred))
     RETURNING queue
-""")
-
-_OLDEST_DUE = text("""
-    SELECT queue, not_before FROM work_units
-    WHERE job_id = :job_id AND state = 'pending' AND not_before <= clock_timestamp()
-        AND NOT EXISTS (SELECT FROM work_units WHERE job_id = :job_id AND state = 'running')
-    ORDER BY id LIMIT 1
 """)
 
 
@@ -204,6 +204,11 @@ class SqlUnits:
         asked = {"job_id": job_id, "kinds": [kind.value for kind in UnitKind]}
         return frozenset(UnitKind(kind) for kind in self._transaction.execute(_OPEN_KINDS, asked).scalars())
 
+    def items_to_come(self, gallery_id: UUID, kinds: AbstractSet[UnitKind]) -> int:
+        """Items that pending and running units of these kinds, of all jobs of the gallery, still have before them."""
+        asked = {"gallery_id": gallery_id, "kinds": [kind.value for kind in kinds]}
+        return int(self._transaction.execute(_ITEMS_TO_COME, asked).scalar_one())
+
     def wake_deferred(self, job_id: UUID) -> Queue | None:
         """Make the oldest deferred unit of a job due, unless another of its units is open; the queue it is for.
 
@@ -215,11 +220,6 @@ class SqlUnits:
     def cancel_pending(self, job_id: UUID) -> int:
         """End the job's pending units as canceled (SKIP LOCKED); returns how many."""
         return self._transaction.execute(_CANCEL_PENDING, {"job_id": job_id}).rowcount
-
-    def oldest_due(self, job_id: UUID) -> tuple[Queue, datetime] | None:
-        """Queue of the job's oldest due unit and since when it is due, when none of its units is running; else None."""
-        row = self._transaction.execute(_OLDEST_DUE, {"job_id": job_id}).one_or_none()
-        return None if row is None else (Queue(row.queue), row.not_before)
 
 
 def _values(unit: NewUnit) -> dict[str, Any]:

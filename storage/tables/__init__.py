@@ -4,6 +4,7 @@ from storage.tables.access import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.tables.base import Base
 from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRow
 from storage.tables.jobs import BatchPartRow, CandidateRow, JobItemRow, JobRow
+from storage.tables.numbers import ImageNumberRow
 from storage.tables.schedules import ScheduleRow
 from storage.tables.sources import SourceRow, UploadRow
 from storage.tables.units import UnitRow, WorkerRow
@@ -21,6 +22,7 @@ __all__ = [
     "GalleryCountRow",
     "GalleryRow",
     "IdempotencyKeyRow",
+    "ImageNumberRow",
     "ImageRow",
     "IndexRow",
     "JobItemRow",

@@ -9,11 +9,11 @@ from sqlalchemy import Engine, text
 
 from core.errors import LeaseLostError
 from core.ids import new_id
-from core.models import ClaimedUnit, Queue, UnitKind, UnitState
+from core.models import ClaimedUnit, Job, Queue, UnitKind, UnitState, WaitingFor, WorkerBeat
 from core.ports import UnitOfWorkFactory
 from storage.repositories.units import SqlUnits
 from storage.transaction import Transaction
-from tests.integration.storage.builders import LEASE, add_job, add_tenant, job, unit
+from tests.integration.storage.builders import LEASE, add_gallery, add_job, add_tenant, job, unit
 
 pytestmark = pytest.mark.integration
 
@@ -192,6 +192,22 @@ def test_released_units_are_no_attempts(uow_factory: UnitOfWorkFactory) -> None:
     assert again.lease_token != held.lease_token
 
 
+def test_items_to_come_are_those_of_open_units_of_all_jobs_of_a_gallery(uow_factory: UnitOfWorkFactory) -> None:
+    tenant_id = add_tenant(uow_factory)
+    summer = add_gallery(uow_factory, tenant_id)
+    for gallery_id in (summer.id, summer.id, None):
+        add_job(uow_factory, tenant_id, units=2, gallery_id=gallery_id)
+    held = claimed_one(uow_factory)
+    feeding = {UnitKind.FETCH, UnitKind.EMBED}
+    with uow_factory() as uow:
+        assert uow.units.items_to_come(summer.id, feeding) == 4 * held.size
+        uow.units.advance(held.id, cursor=3, batch_limit=None)
+        assert uow.units.items_to_come(summer.id, feeding) == 4 * held.size - 3
+        uow.units.finish(held.id, UnitState.DONE)
+        assert uow.units.items_to_come(summer.id, feeding) == 3 * held.size
+        assert uow.units.items_to_come(summer.id, {UnitKind.SEARCH}) == 0
+
+
 def test_finished_and_canceled_units_are_closed(uow_factory: UnitOfWorkFactory) -> None:
     made = add_job(uow_factory, add_tenant(uow_factory), units=3)
     held = claimed_one(uow_factory)
@@ -210,14 +226,37 @@ def test_finished_and_canceled_units_are_closed(uow_factory: UnitOfWorkFactory) 
 def test_a_job_waits_when_none_of_its_units_runs(uow_factory: UnitOfWorkFactory) -> None:
     before = datetime.now(UTC)
     made = add_job(uow_factory, add_tenant(uow_factory), units=2)
-    with uow_factory() as uow:
-        waiting = uow.units.oldest_due(made.id)
+
+    def watched() -> tuple[Job, WaitingFor | None]:
+        with uow_factory(read_only=True) as uow:
+            found = uow.jobs.watched(made.tenant_id, made.id, alive_within=timedelta(seconds=30))
+            assert uow.jobs.watched(new_id(), made.id, alive_within=timedelta(seconds=30)) is None
+        assert found is not None
+        assert found[0].id == made.id
+        return found
+
+    _, waiting = watched()
     assert waiting is not None
-    assert waiting[0] is Queue.INGEST
-    assert before - timedelta(seconds=5) < waiting[1] < datetime.now(UTC) + timedelta(seconds=5)
-    claimed_one(uow_factory)
+    assert (waiting.queue, waiting.consumers) == (Queue.INGEST, 0)
+    assert before - timedelta(seconds=5) < waiting.since < datetime.now(UTC) + timedelta(seconds=5)
     with uow_factory() as uow:
-        assert uow.units.oldest_due(made.id) is None
+        uow.workers.beat(WorkerBeat("one", (Queue.EMBED, Queue.INGEST), "cpu", 1, "here"))
+        uow.workers.beat(WorkerBeat("two", (Queue.QUERY,), "cpu", 2, "here"))
+        uow.commit()
+    assert watched()[1] == replace(waiting, consumers=1)
+    claimed_one(uow_factory)
+    assert watched()[1] is None
+
+
+def test_units_that_give_way_come_after_those_of_every_tenant(uow_factory: UnitOfWorkFactory) -> None:
+    batch = add_job(uow_factory, add_tenant(uow_factory, "patient"))
+    screen = add_job(uow_factory, add_tenant(uow_factory, "hurried"))
+    asked = [(batch, UnitKind.BATCH_SEARCH), (batch, UnitKind.BATCH_SEARCH), (screen, UnitKind.SEARCH)]
+    with uow_factory() as uow:
+        uow.units.add([unit(made, kind=kind, queue=Queue.QUERY) for made, kind in asked])
+        uow.commit()
+    claimed = [claim(uow_factory, Queue.QUERY) for _ in range(4)]
+    assert [each and each.kind for each in claimed] == ["search", "batch_search", "batch_search", None]
 
 
 def test_a_claim_looks_at_few_of_many_pending_units(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:

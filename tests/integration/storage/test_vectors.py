@@ -1,256 +1,199 @@
+"""pgvector keeps the contract of `VectorIndex`; and what only pgvector has: its plans, and builds that are ended."""
+
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from cli.local.services import RunningServices
-from core.filters import Filter, evaluate, parse_filter
+from core.filters import parse_filter
 from core.ids import new_id
-from core.models import Attributes, Gallery, Vector, Vectors
-from core.ports import UnitOfWorkFactory
+from core.models import Attributes
+from core.ports import UnitOfWorkFactory, VectorBuilder
+from core.settings import Settings
 from storage.transaction import Transaction
 from storage.uow import uow_factory as make_uow_factory
+from storage.vector_builds import SqlVectorBuilder
+from storage.vector_tables import hnsw_name, table_name
 from storage.vectors import SqlVectors
-from tests.integration.storage.builders import add_gallery, add_images, add_tenant, index
+from tests.integration.contract.vector_index import (
+    COUNT,
+    DIM,
+    EXACT_BELOW,
+    Generation,
+    VectorIndexContract,
+    add_generation,
+    never,
+    unit_vectors,
+)
 
 pytestmark = pytest.mark.integration
 
-DIM = 16
-COUNT = 600
-HALF_PRECISION = 1e-3
 
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A gallery's generation of random unit vectors, and what is in it."""
-
-    id: UUID
-    gallery: Gallery
-    image_ids: list[UUID]
-    attributes: list[Attributes]
-    vectors: Vectors
-
-    def nearest(self, probe: Vector, limit: int, where: Filter) -> list[UUID]:
-        """By brute force, from the vectors as they are stored."""
-        scores = self.vectors.astype(np.float16).astype(np.float64) @ probe
-        order = np.argsort(-scores, kind="stable")
-        return [self.image_ids[n] for n in order if evaluate(where, self.attributes[n])][:limit]
-
-
-def unit_vectors(count: int, *, seed: int, dim: int = DIM) -> Vectors:
-    vectors = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
-    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit
+@pytest.fixture
+def settings(services: RunningServices) -> Settings:
+    changes = {"exact_search_below": EXACT_BELOW, "hnsw_build_workers": 0, "hnsw_build_memory_mib": 32}
+    return services.settings.model_copy(update=changes)
 
 
 @pytest.fixture
-def uow_factory(engine: Engine, services: RunningServices) -> UnitOfWorkFactory:
-    """With so low a bound that every generation here has an HNSW index."""
-    return make_uow_factory(engine, services.settings.model_copy(update={"exact_search_below": COUNT // 2}))
+def uow_factory(engine: Engine, settings: Settings) -> UnitOfWorkFactory:
+    return make_uow_factory(engine, settings)
+
+
+@pytest.fixture
+def builder(engine: Engine, settings: Settings) -> VectorBuilder:
+    return SqlVectorBuilder(engine, settings)
+
+
+class TestPgvector(VectorIndexContract):
+    """All of the contract."""
 
 
 @pytest.fixture
 def generation(uow_factory: UnitOfWorkFactory) -> Generation:
-    gallery = add_gallery(uow_factory, add_tenant(uow_factory))
-    names = [f"sku-{n:04}" for n in range(COUNT)]
-    attributes: list[Attributes] = [
-        {"n": n, "rare": n % 50 == 0, "color": ["red", "blue"][n % 2]} for n in range(COUNT)
-    ]
-    ids = add_images(uow_factory, gallery, names, attributes)
-    made = Generation(new_id(), gallery, [ids[name] for name in names], attributes, unit_vectors(COUNT, seed=1))
-    with uow_factory() as uow:
-        uow.indexes.add(index(gallery, id=made.id))
-        uow.vectors.ensure(made.id, DIM)
-        uow.vectors.upsert(made.id, made.image_ids, made.vectors)
-        uow.commit()
-    return made
+    attributes: list[Attributes] = [{"n": n} for n in range(COUNT)]
+    return add_generation(uow_factory, unit_vectors(COUNT, seed=1), attributes)
 
 
-FILTERS: tuple[dict[str, object], ...] = (
-    {},
-    {"rare": True},
-    {"color": "red", "n": {"lt": 100}},
-    {"or": [{"n": 7}, {"n": {"gte": 590}}]},
-    {"color": "green"},
-)
+def scans(connection: Connection, index_id: UUID) -> int:
+    """How often this transaction has searched the generation's HNSW index."""
+    used = text("SELECT pg_stat_get_xact_numscans(CAST(:name AS regclass))")
+    return int(connection.execute(used, {"name": hnsw_name(index_id)}).scalar_one())
 
 
-@pytest.mark.parametrize("raw", FILTERS, ids=str)
-@pytest.mark.parametrize("exact", [True, False], ids=["exact", "hnsw"])
-def test_search_finds_the_nearest(
-    uow_factory: UnitOfWorkFactory,
-    generation: Generation,
-    raw: dict[str, object],
-    exact: bool,  # noqa: FBT001 - a parameter of the test
+def test_hnsw_serves_what_comparing_would_take_longer_for(
+    engine: Engine, builder: VectorBuilder, generation: Generation
 ) -> None:
-    where = parse_filter(raw)
-    probe = unit_vectors(1, seed=2)[0] * 3
-    with uow_factory() as uow:
-        hits = uow.vectors.search(generation.id, probe, limit=20, where=where if raw else None, exact=exact)
-    assert [hit.image_id for hit in hits] == generation.nearest(probe, 20, where)
-    position = {image_id: n for n, image_id in enumerate(generation.image_ids)}
-    for hit in hits:
-        n = position[hit.image_id]
-        assert hit.external_id == f"sku-{n:04}"
-        assert hit.score == pytest.approx(float(generation.vectors[n] @ probe), abs=3 * HALF_PRECISION)
-
-
-def test_a_search_near_things_that_the_filter_excludes_is_still_complete(
-    uow_factory: UnitOfWorkFactory, generation: Generation
-) -> None:
-    """The HNSW scan gives up after a while; what it did not reach is scanned."""
-    with uow_factory() as uow:
-        hits = uow.vectors.search(
-            generation.id, generation.vectors[1], limit=12, where=parse_filter({"rare": True}), exact=False
-        )
-        everything = uow.vectors.search(generation.id, generation.vectors[1], limit=10_000, where=None, exact=False)
-    assert len(hits) == COUNT / 50
-    assert len(everything) == COUNT
-
-
-def test_only_the_approximate_search_uses_hnsw(generation: Generation, engine: Engine) -> None:
-    used = text("SELECT pg_stat_get_xact_numscans(CAST(:name AS regclass))").bindparams(
-        name=f"vectors.g_{generation.id.hex}_hnsw"
+    assert builder.build(generation.id, stopping=never)
+    expected = (
+        (None, True, 0),
+        (None, False, 1),
+        (parse_filter({"n": {"lt": 6}}), False, 0),
+        (parse_filter({"n": {"gte": 5}}), True, 0),
+        (parse_filter({"n": {"gte": 5}}), False, 1),
     )
     with engine.connect() as connection:
-        connection.execute(text("SET LOCAL enable_seqscan = off"))
-        vectors = SqlVectors(Transaction(connection), ef_search=40, exact_below=COUNT)
-        vectors.search(generation.id, generation.vectors[0], limit=5, where=None, exact=True)
-        assert connection.execute(used).scalar_one() == 0
-        vectors.search(generation.id, generation.vectors[0], limit=5, where=None, exact=False)
-        assert connection.execute(used).scalar_one() == 1
+        connection.execute(
+            text("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        )  # so small a table it would sort
+        vectors = SqlVectors(Transaction(connection), ef_search=10, exact_below=EXACT_BELOW)
+        for where, exact, searched in expected:
+            before = scans(connection, generation.id)
+            vectors.search(generation.id, generation.vectors[0], limit=2, where=where, exact=exact)
+            assert scans(connection, generation.id) - before == searched, (where, exact)
 
 
-def test_the_index_comes_with_size(engine: Engine) -> None:
-    index_id, vectors = new_id(), unit_vectors(COUNT, seed=7)
-    hnsw = text("SELECT to_regclass(:name) IS NOT NULL").bindparams(name=f"vectors.g_{index_id.hex}_hnsw")
+def test_writing_never_builds(uow_factory: UnitOfWorkFactory, engine: Engine, generation: Generation) -> None:
+    with uow_factory() as uow:
+        uow.vectors.upsert(generation.id, generation.image_ids, generation.vectors)
+        uow.commit()
+    with engine.connect() as connection:
+        assert not has_hnsw(connection, generation.id)
+
+
+def has_hnsw(connection: Connection, index_id: UUID) -> bool:
+    """Also an unfinished one."""
+    found = connection.execute(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": hnsw_name(index_id)})
+    return bool(found.scalar_one())
+
+
+@contextmanager
+def held_up(engine: Engine, generation: Generation) -> Iterator[None]:
+    """As long as somebody's transaction has written to the table, no build of its index can end."""
+    with engine.connect() as connection:
+        connection.execute(text(f"LOCK TABLE {table_name(generation.id)} IN ROW EXCLUSIVE MODE"))
+        yield
+
+
+def test_a_build_that_is_stopped_ends_at_once_and_the_next_one_clears_up(
+    uow_factory: UnitOfWorkFactory, engine: Engine, builder: VectorBuilder, generation: Generation
+) -> None:
+    with held_up(engine, generation), ThreadPoolExecutor(1) as threads:
+        assert not threads.submit(builder.build, generation.id, stopping=lambda: True).result()
+    with uow_factory() as uow:
+        assert set(uow.vectors.outgrown()) == {generation.id}
+    assert builder.build(generation.id, stopping=never)
+    with uow_factory() as uow:
+        assert uow.vectors.built(generation.id) == 1.0
+
+
+def test_one_builds_at_a_time(
+    uow_factory: UnitOfWorkFactory, engine: Engine, builder: VectorBuilder, generation: Generation
+) -> None:
+    asked = threading.Event()
+
+    def stopping() -> bool:
+        asked.set()
+        return False
+
+    with ThreadPoolExecutor(1) as threads:
+        with held_up(engine, generation):
+            first = threads.submit(builder.build, generation.id, stopping=stopping)
+            assert asked.wait(30)
+            assert not builder.build(generation.id, stopping=never)
+            with uow_factory() as uow:
+                assert 0 <= uow.vectors.built(generation.id) < 1
+        assert first.result()
+
+
+def test_dropping_ends_a_build(
+    uow_factory: UnitOfWorkFactory, engine: Engine, builder: VectorBuilder, generation: Generation
+) -> None:
+    asked = threading.Event()
+
+    def stopping() -> bool:
+        asked.set()
+        return False
+
+    with ThreadPoolExecutor(1) as threads:
+        with held_up(engine, generation):
+            building = threads.submit(builder.build, generation.id, stopping=stopping)
+            assert asked.wait(30)
+            with engine.connect() as canceller:  # what `drop` begins with; the lock that holds it up is ours
+                SqlVectors(Transaction(canceller), ef_search=10, exact_below=1).end_build(generation.id)
+            assert not building.result()
+        with uow_factory() as uow:
+            uow.vectors.drop(generation.id)
+            uow.commit()
+    assert not builder.build(generation.id, stopping=never)
+
+
+def test_what_a_dead_build_left_is_built_anew(
+    engine: Engine, builder: VectorBuilder, uow_factory: UnitOfWorkFactory, generation: Generation
+) -> None:
+    assert builder.build(generation.id, stopping=never)
     with engine.begin() as connection:
-        stored = SqlVectors(Transaction(connection), ef_search=40, exact_below=COUNT // 2)
-        stored.ensure(index_id, DIM)
-        stored.upsert(index_id, [new_id() for _ in range(100)], vectors[:100])
-        assert not connection.execute(hnsw).scalar_one()
-        stored.upsert(index_id, [new_id() for _ in range(COUNT)], vectors)
-        assert connection.execute(hnsw).scalar_one()
-        stored.upsert(index_id, [new_id() for _ in range(COUNT)], vectors)
+        connection.execute(
+            text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = CAST(:name AS regclass)"),
+            {"name": hnsw_name(generation.id)},
+        )
+    with uow_factory() as uow:
+        assert set(uow.vectors.outgrown()) == {generation.id}
+    assert builder.build(generation.id, stopping=never)
+    with uow_factory() as uow:
+        assert not uow.vectors.outgrown()
 
 
-def test_two_workers_may_outgrow_exact_search_at_once(uow_factory: UnitOfWorkFactory) -> None:
-    index_id = new_id()
+def test_two_workers_may_write_the_same_images_at_once(uow_factory: UnitOfWorkFactory) -> None:
+    index_id, ids = new_id(), [new_id() for _ in range(COUNT)]
     with uow_factory() as uow:
         uow.vectors.ensure(index_id, DIM)
         uow.commit()
 
     def write(seed: int) -> None:
-        for vectors in np.split(unit_vectors(COUNT, seed=seed), 20):
+        order = np.random.default_rng(seed).permutation(COUNT)
+        for some in np.split(order, 20):
             with uow_factory() as uow:
-                uow.vectors.upsert(index_id, [new_id() for _ in vectors], vectors)
+                uow.vectors.upsert(index_id, [ids[n] for n in some], unit_vectors(len(some), seed=seed))
                 uow.commit()
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(write, range(2)))
     with uow_factory() as uow:
-        assert uow.vectors.count(index_id) == 2 * COUNT
-
-
-def test_equal_scores_are_ordered_by_image(uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
-    same = np.repeat(generation.vectors[:1], COUNT, axis=0)
-    with uow_factory() as uow:
-        uow.vectors.upsert(generation.id, generation.image_ids[::-1], same)
-        hits = uow.vectors.search(generation.id, same[0], limit=9, where=None, exact=True)
-    assert [hit.image_id for hit in hits] == sorted(generation.image_ids)[:9]
-
-
-def test_deleted_images_never_return(uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
-    probe = generation.vectors[0]
-    gone = generation.image_ids[:3]
-    with uow_factory() as uow:
-        uow.images.remove(generation.gallery.id, gone)
-        for exact in (True, False):
-            hits = uow.vectors.search(generation.id, probe, limit=COUNT - 3, where=None, exact=exact)
-            assert {hit.image_id for hit in hits} == set(generation.image_ids[3:])
-        assert uow.vectors.count(generation.id) == COUNT
-        uow.vectors.remove(generation.id, [*gone, new_id()])
-        assert uow.vectors.count(generation.id) == COUNT - 3
-
-
-def test_vectors_come_back_as_they_were_stored(uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
-    asked = [generation.image_ids[5], new_id(), generation.image_ids[2]]
-    with uow_factory() as uow:
-        found = uow.vectors.fetch(generation.id, asked)
-    assert set(found) == {asked[0], asked[2]}
-    for place, image_id in ((5, asked[0]), (2, asked[2])):
-        assert found[image_id].dtype == np.float32
-        np.testing.assert_array_equal(found[image_id], generation.vectors[place].astype(np.float16).astype(np.float32))
-
-
-def test_a_written_vector_replaces_the_former(uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
-    image_id = generation.image_ids[0]
-    older, newer = unit_vectors(2, seed=3)
-    with uow_factory() as uow:
-        uow.vectors.upsert(generation.id, [image_id, image_id], np.stack([older, newer]))
-        np.testing.assert_allclose(uow.vectors.fetch(generation.id, [image_id])[image_id], newer, atol=HALF_PRECISION)
-        assert uow.vectors.count(generation.id) == COUNT
-        with pytest.raises(ValueError, match="zip"):
-            uow.vectors.upsert(generation.id, [image_id], np.stack([older, newer]))
-
-
-def test_the_mean_of_all_and_of_a_sample(uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
-    with uow_factory() as uow:
-        whole = uow.vectors.mean(generation.id, sample=COUNT)
-        part = uow.vectors.mean(generation.id, sample=100)
-    assert whole is not None
-    assert part is not None
-    assert (whole[1], part[1]) == (COUNT, 100)
-    np.testing.assert_allclose(whole[0], generation.vectors.mean(axis=0), atol=HALF_PRECISION)
-    np.testing.assert_allclose(part[0], whole[0], atol=0.15)
-    assert whole[0].dtype == part[0].dtype == np.float32
-
-
-def test_a_generation_without_a_table_reads_as_empty(uow_factory: UnitOfWorkFactory) -> None:
-    unknown, probe = new_id(), unit_vectors(1, seed=4)[0]
-    with uow_factory() as uow:
-        assert uow.vectors.search(unknown, probe, limit=5, where=None, exact=False) == ()
-        assert uow.vectors.fetch(unknown, [new_id()]) == {}
-        assert uow.vectors.mean(unknown, sample=5) is None
-        assert uow.vectors.count(unknown) == 0
-        uow.vectors.remove(unknown, [new_id()])
-        uow.vectors.drop(unknown)
-        uow.vectors.ensure(unknown, DIM)
-        assert uow.vectors.mean(unknown, sample=5) is None
-        assert uow.vectors.fetch(unknown, [new_id()]) == {}
-        uow.vectors.upsert(unknown, [], np.empty((0, DIM), np.float32))
-
-
-def test_two_workers_may_make_the_table_at_once(uow_factory: UnitOfWorkFactory) -> None:
-    ids = [new_id() for _ in range(5)]
-
-    def ensure(_: int) -> None:
-        for index_id in ids:
-            with uow_factory() as uow:
-                uow.vectors.ensure(index_id, DIM)
-                uow.commit()
-
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(ensure, range(2)))
-    with uow_factory() as uow:
-        uow.vectors.upsert(ids[0], [new_id()], unit_vectors(1, seed=5))
-        assert uow.vectors.count(ids[0]) == 1
-        uow.vectors.drop(ids[0])
-        assert uow.vectors.count(ids[0]) == 0
-
-
-@pytest.mark.parametrize("dim", [0, 4001])
-def test_impossible_dimensions_are_refused(uow_factory: UnitOfWorkFactory, dim: int) -> None:
-    with uow_factory() as uow, pytest.raises(ValueError, match="dimensions"):
-        uow.vectors.ensure(new_id(), dim)
-
-
-def test_the_widest_vectors_fit(uow_factory: UnitOfWorkFactory) -> None:
-    index_id, image_id, vector = new_id(), new_id(), unit_vectors(1, seed=6, dim=4000)
-    with uow_factory() as uow:
-        uow.vectors.ensure(index_id, 4000)
-        uow.vectors.upsert(index_id, [image_id], vector)
-        np.testing.assert_allclose(uow.vectors.fetch(index_id, [image_id])[image_id], vector[0], atol=HALF_PRECISION)
+        assert uow.vectors.count(index_id) == COUNT
