@@ -12,7 +12,7 @@ from core.ids import new_id
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-Id"
-OWN_BODY_RULES = frozenset({"imports.create_import", "queries.create_query", "query_batches.create_query_batch"})
+OWN_BODY_RULES = frozenset({"imports.create_import", "queries.create_query", "batches.create_query_batch"})
 _KNOWN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _POLLED = frozenset({"jobs.get_job", "health.healthz", "health.readyz"})
 

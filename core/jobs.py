@@ -10,7 +10,6 @@ from core.context import Context
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.models import (
-    Consumers,
     Counters,
     Gallery,
     ItemOutcome,
@@ -22,7 +21,7 @@ from core.models import (
     Outcome,
     Page,
     Principal,
-    Queue,
+    WaitingFor,
 )
 from core.ports import JobQuery, UnitOfWork
 from core.urls import checked_url
@@ -152,15 +151,6 @@ def submit(ctx: Context, job: Job, units: Sequence[NewUnit]) -> Job:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingFor:
-    """Why nothing moves: the queue, how many workers take from it, and since when the job waits."""
-
-    queue: Queue
-    consumers: int
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class JobView:
     """A job as clients see it."""
 
@@ -170,16 +160,19 @@ class JobView:
 
 
 def view(ctx: Context, principal: Principal, job_id: UUID) -> JobView:
-    """The job with what it waits for. NotFoundError when it is not the tenant's."""
-    with ctx.uow() as uow:
-        job = find(uow, principal, job_id)
-        waiting = None if job.state in TERMINAL else _waiting_for(ctx, uow, job)
+    """The job with what it waits for, by one statement. NotFoundError when it is not the tenant's."""
+    alive_within = timedelta(seconds=ctx.settings.worker_dead_after_s)
+    with ctx.uow(read_only=True) as uow:
+        found = uow.jobs.watched(principal.tenant_id, job_id, alive_within=alive_within)
+    if found is None:
+        raise _unknown(job_id)
+    job, waiting = found
     return JobView(job=job, waiting_for=waiting, eta_seconds=eta_seconds(job, ctx.clock.now()))
 
 
 def get(ctx: Context, principal: Principal, job_id: UUID) -> Job:
     """The job alone, by one statement: what a long-poll looks at while it waits. NotFoundError as in `view`."""
-    with ctx.uow() as uow:
+    with ctx.uow(read_only=True) as uow:
         return find(uow, principal, job_id)
 
 
@@ -187,18 +180,12 @@ def find(uow: UnitOfWork, principal: Principal, job_id: UUID) -> Job:
     """The tenant's job, inside a transaction."""
     job = uow.jobs.get(principal.tenant_id, job_id)
     if job is None:
-        raise NotFoundError(f"There is no job {job_id}; finished jobs are kept for a limited time.")
+        raise _unknown(job_id)
     return job
 
 
-def _waiting_for(ctx: Context, uow: UnitOfWork, job: Job) -> WaitingFor | None:
-    oldest = uow.units.oldest_due(job.id)
-    if oldest is None:
-        return None
-    queue, since = oldest
-    alive = uow.workers.consumers(alive_within=timedelta(seconds=ctx.settings.worker_dead_after_s))
-    consumers = alive.get(queue, Consumers(queue=queue, count=0, last_seen_at=None)).count
-    return WaitingFor(queue=queue, consumers=consumers, since=since)
+def _unknown(job_id: UUID) -> NotFoundError:
+    return NotFoundError(f"There is no job {job_id}; finished jobs are kept for a limited time.")
 
 
 def eta_seconds(job: Job, now: datetime) -> int | None:

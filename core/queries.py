@@ -66,7 +66,7 @@ def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery)
     check(ctx, new)
     jobs.check_callback(new.callback_url)
     job_id = new_id()
-    with ctx.uow() as uow:
+    with ctx.uow(read_only=True) as uow:
         gallery = galleries.find(uow, principal, gallery_name)
         params = resolve(ctx, uow, gallery, new)
     key = upload_key(principal.tenant_id, job_id, 0)

@@ -19,7 +19,7 @@ def of_query(ctx: Context, job: Job, *, signed: bool) -> dict[str, Any] | None:
     if job.result is None:
         return None
     top_k = int(job.params["top_k"])
-    with ctx.uow() as uow:
+    with ctx.uow(read_only=True) as uow:
         shown = passing(uow.candidates.list(job.id), top_k=top_k, min_score=job.params["min_score"])
         images = uow.images.many([candidate.image_id for candidate in shown])
     found = rows(shown, images, top_k=top_k)

@@ -51,9 +51,10 @@ from storage.vectors import SqlVectors
 
 def uow_factory(engine: Engine, settings: Settings) -> UnitOfWorkFactory:
     """What makes units of work on this engine."""
+    reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # on the same connections
 
-    def make() -> UnitOfWork:
-        return SqlUnitOfWork(engine, settings)
+    def make(*, read_only: bool = False) -> UnitOfWork:
+        return SqlUnitOfWork(reading if read_only else engine, settings)
 
     return make
 

@@ -16,7 +16,7 @@ from core import querybatches
 from core.errors import FieldError, InvalidInputError
 from core.models import Scope
 
-bp = APIBlueprint("query_batches", __name__, tag="Queries")
+bp = APIBlueprint("batches", __name__, tag="Queries")
 
 FILE = "file"
 CALLBACK_URL = "callback_url"

@@ -147,7 +147,8 @@ def profile(encoder: str, spec: str, archive: Path, images: int) -> Profile:
     def timed(ctx: Context) -> Context:
         engine = create_engine(ctx.settings)
 
-        def uow() -> TimedUnitOfWork:
+        def uow(*, read_only: bool = False) -> TimedUnitOfWork:
+            del read_only  # imports write
             made = TimedUnitOfWork(engine, ctx.settings)
             made.clock = clock
             return made

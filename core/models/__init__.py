@@ -2,7 +2,7 @@
 
 from core.models.access import Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
-from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome
+from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, WaitingFor
 from core.models.queries import BatchPart, Candidate, Explanation, QueryParams, RerankOptions
 from core.models.schedules import Schedule, SkippedTick
 from core.models.sources import BucketObject, RemoteVersion, Upload
@@ -79,5 +79,6 @@ __all__ = [
     "Upload",
     "Vector",
     "Vectors",
+    "WaitingFor",
     "WorkerBeat",
 ]

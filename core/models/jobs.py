@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from core.models.units import Queue
+
 
 class JobKind(StrEnum):
     """What a job does."""
@@ -100,6 +102,15 @@ class Job:
     expires_at: datetime
     deadline_at: datetime | None = None
     callback_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    """Why nothing moves: the queue, how many workers take from it, and since when the job waits."""
+
+    queue: Queue
+    consumers: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

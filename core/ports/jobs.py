@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from core.models import BatchPart, Candidate, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Page
+from core.models import BatchPart, Candidate, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Page, WaitingFor
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,12 @@ class Jobs(Protocol):
 
     def get(self, tenant_id: UUID, job_id: UUID) -> Job | None:
         """The tenant's job."""
+        ...
+
+    def watched(
+        self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta
+    ) -> tuple[Job, WaitingFor | None] | None:
+        """The tenant's job, and what it waits for: its oldest due unit, when none is running, and the live workers."""
         ...
 
     def lock(self, job_id: UUID) -> Job | None:

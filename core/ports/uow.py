@@ -1,8 +1,7 @@
 """One transaction over all repositories."""
 
-from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, Self
 
 from core.ports.access import ApiKeys, IdempotencyKeys
 from core.ports.catalog import Blobs, Galleries, Images
@@ -56,4 +55,9 @@ class UnitOfWork(Protocol):
         ...
 
 
-UnitOfWorkFactory: TypeAlias = Callable[[], UnitOfWork]
+class UnitOfWorkFactory(Protocol):
+    """Makes units of work."""
+
+    def __call__(self, *, read_only: bool = False) -> UnitOfWork:
+        """With `read_only` each statement is its own transaction: two round trips less, but no commit and no locks."""
+        ...

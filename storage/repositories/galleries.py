@@ -1,10 +1,11 @@
 """Galleries."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Row, Select, delete, func, literal, or_, select, update
+from sqlalchemy import BindParameter, Row, Select, Uuid, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -55,12 +56,11 @@ class SqlGalleries:
         """The gallery, unless missing or being deleted; with `lock`, its row locked until the transaction ends."""
         if not storable(name):
             return None
-        statement = _live(tenant_id).where(GalleryRow.name == name)
-        return self._one(statement.with_for_update() if lock else statement)
+        return self._one(_GET_LOCKED if lock else _GET, {"tenant_id": tenant_id, "name": name})
 
     def by_id(self, gallery_id: UUID) -> Gallery | None:
         """The gallery, also while it is being deleted."""
-        return self._one(_select().where(GalleryRow.id == gallery_id))
+        return self._one(_BY_ID, {"id": gallery_id})
 
     def page(self, tenant_id: UUID, *, size: int, after: str | None) -> Page[Gallery]:
         """By name, keyset."""
@@ -104,8 +104,8 @@ class SqlGalleries:
         """Delete the row with its images, indexes and concepts (vector tables are dropped by the caller)."""
         self._transaction.execute(delete(GalleryRow).where(GalleryRow.id == gallery_id))
 
-    def _one(self, statement: Select[*tuple[Any, ...]]) -> Gallery | None:
-        row = self._transaction.execute(statement).one_or_none()
+    def _one(self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]) -> Gallery | None:
+        row = self._transaction.execute(statement, parameters).one_or_none()
         return None if row is None else _gallery(row)
 
 
@@ -127,8 +127,14 @@ def _select() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _live(tenant_id: UUID) -> Select[*tuple[Any, ...]]:
+def _live(tenant_id: UUID | BindParameter[UUID]) -> Select[*tuple[Any, ...]]:
     return _select().where(GalleryRow.tenant_id == tenant_id, ~GalleryRow.deleting)
+
+
+# Every request runs one of them, so they are put together once.
+_GET = _live(bindparam("tenant_id", type_=Uuid)).where(GalleryRow.name == bindparam("name"))
+_GET_LOCKED = _GET.with_for_update()
+_BY_ID = _select().where(GalleryRow.id == bindparam("id"))
 
 
 def _gallery(row: Row[*tuple[Any, ...]]) -> Gallery:

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Row, Select, delete, func, select, text, update
+from sqlalchemy import Row, Select, Uuid, any_, bindparam, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from core.errors import NotFoundError
 from core.filters import Filter
@@ -137,14 +138,13 @@ class SqlImages:
 
     def get(self, gallery_id: UUID, image_id: UUID, *, lock: bool = False) -> Image | None:
         """One image; with `lock`, its row locked until the transaction ends."""
-        statement = _select().where(ImageRow.gallery_id == gallery_id, ImageRow.id == image_id)
-        return self._one(statement.with_for_update() if lock else statement)
+        return self._one(_GET_LOCKED if lock else _GET, {"gallery_id": gallery_id, "id": image_id})
 
     def find(self, gallery_id: UUID, external_id: str) -> Image | None:
         """One image by the shop's own id."""
         if not storable(external_id):
             return None
-        return self._one(_select().where(ImageRow.gallery_id == gallery_id, ImageRow.external_id == external_id))
+        return self._one(_FIND, {"gallery_id": gallery_id, "external_id": external_id})
 
     def lock_contents(self, gallery_id: UUID, image_ids: Sequence[UUID]) -> dict[UUID, str]:
         """sha256 of those of the images that exist; nobody changes or deletes them until the transaction ends."""
@@ -153,7 +153,7 @@ class SqlImages:
 
     def many(self, image_ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Those of the ids that exist."""
-        rows = self._transaction.execute(_select().where(ImageRow.id == any_id(image_ids)))
+        rows = self._transaction.execute(_MANY, {"ids": list(image_ids)})
         return {row.id: _image(row) for row in rows}
 
     def current(self, gallery_id: UUID, external_ids: Sequence[str]) -> dict[str, StoredImage]:
@@ -313,8 +313,8 @@ class SqlImages:
         if change:
             self._transaction.execute(_COUNT, {"gallery_id": gallery_id, "change": change})
 
-    def _one(self, statement: Select[*tuple[Any, ...]]) -> Image | None:
-        row = self._transaction.execute(statement).one_or_none()
+    def _one(self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]) -> Image | None:
+        row = self._transaction.execute(statement, parameters).one_or_none()
         return None if row is None else _image(row)
 
 
@@ -339,6 +339,15 @@ _COLUMNS = (
 
 def _select() -> Select[*tuple[Any, ...]]:
     return select(*_COLUMNS)
+
+
+# Searches run them, so they are put together once.
+_GET = _select().where(ImageRow.gallery_id == bindparam("gallery_id"), ImageRow.id == bindparam("id"))
+_GET_LOCKED = _GET.with_for_update()
+_FIND = _select().where(
+    ImageRow.gallery_id == bindparam("gallery_id"), ImageRow.external_id == bindparam("external_id")
+)
+_MANY = _select().where(ImageRow.id == any_(bindparam("ids", type_=ARRAY(Uuid))))
 
 
 def _image(row: Row[*tuple[Any, ...]]) -> Image:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from core.models import BatchPart, Candidate, ItemOutcome, Outcome, Page
@@ -11,6 +11,25 @@ from storage.repositories.paging import number_key, page_of
 from storage.tables import BatchPartRow, CandidateRow, JobItemRow
 from storage.text import made_storable
 from storage.transaction import Transaction
+
+# In the order of Candidate's fields.
+_CANDIDATES = (
+    select(
+        CandidateRow.image_id,
+        CandidateRow.external_id,
+        CandidateRow.coarse_rank,
+        CandidateRow.coarse_score,
+        CandidateRow.rank,
+        CandidateRow.score,
+        CandidateRow.p_yes,
+        CandidateRow.error,
+        CandidateRow.group_value,
+        CandidateRow.group_images,
+        CandidateRow.duplicates,
+    )
+    .where(CandidateRow.job_id == bindparam("job_id"))
+    .order_by(CandidateRow.rank)
+)
 
 
 class SqlJobItems:
@@ -82,24 +101,7 @@ class SqlCandidates:
 
     def list(self, job_id: UUID) -> tuple[Candidate, ...]:
         """By final rank."""
-        statement = (
-            select(
-                CandidateRow.image_id,
-                CandidateRow.external_id,
-                CandidateRow.coarse_rank,
-                CandidateRow.coarse_score,
-                CandidateRow.rank,
-                CandidateRow.score,
-                CandidateRow.p_yes,
-                CandidateRow.error,
-                CandidateRow.group_value,
-                CandidateRow.group_images,
-                CandidateRow.duplicates,
-            )
-            .where(CandidateRow.job_id == job_id)
-            .order_by(CandidateRow.rank)
-        )
-        return tuple(Candidate(*row) for row in self._transaction.execute(statement))
+        return tuple(Candidate(*row) for row in self._transaction.execute(_CANDIDATES, {"job_id": job_id}))
 
 
 class SqlBatchParts:

@@ -1,14 +1,14 @@
 """Jobs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, delete, func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page
+from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page, Queue, WaitingFor
 from core.ports import JobQuery
 from storage.arrays import any_id
 from storage.repositories.paging import id_key, page_of
@@ -16,6 +16,8 @@ from storage.tables import JobRow
 from storage.tables.jobs import TERMINAL_STATES
 from storage.text import storable
 from storage.transaction import Transaction
+
+_ADD = insert(JobRow)
 
 _COUNT = text("""
     UPDATE jobs SET
@@ -64,6 +66,22 @@ _OPEN_RETRY = text("""
 """)
 
 
+# A poll is this one statement, so nobody's own row is asked for twice.
+_WATCHED = text("""
+    SELECT jobs.*, due.queue AS due_queue, due.not_before AS due_since, (
+            SELECT count(*) FROM workers
+            WHERE due.queue = ANY (queues) AND beat_at > clock_timestamp() - CAST(:alive_within AS interval)
+        ) AS consumers
+    FROM jobs LEFT JOIN LATERAL (
+        SELECT queue, not_before FROM work_units
+        WHERE job_id = jobs.id AND state = 'pending' AND not_before <= clock_timestamp()
+            AND jobs.finished_at IS NULL
+            AND NOT EXISTS (SELECT FROM work_units WHERE job_id = jobs.id AND state = 'running')
+        ORDER BY work_units.id LIMIT 1) AS due ON true
+    WHERE jobs.id = :job_id AND tenant_id = :tenant_id
+""")
+
+
 class SqlJobs:
     """Implements `core.ports.Jobs`. Counting past the total, or after the end, violates a CHECK and rolls back."""
 
@@ -72,7 +90,7 @@ class SqlJobs:
 
     def add(self, job: Job) -> None:
         """Insert."""
-        self._transaction.execute(insert(JobRow), _values(job))
+        self._transaction.execute(_ADD, _values(job))
 
     def add_scheduled(self, job: Job, tick: datetime) -> bool:
         """Insert as the one job of its gallery's tick; False, and nothing is written, when there is one already."""
@@ -97,6 +115,17 @@ class SqlJobs:
         """The tenant's job."""
         row = self._transaction.execute(_GET, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
         return None if row is None else _job(row)
+
+    def watched(
+        self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta
+    ) -> tuple[Job, WaitingFor | None] | None:
+        """The tenant's job, and what it waits for: its oldest due unit, when none is running, and the live workers."""
+        asked = {"tenant_id": tenant_id, "job_id": job_id, "alive_within": alive_within}
+        row = self._transaction.execute(_WATCHED, asked).one_or_none()
+        if row is None:
+            return None
+        waiting = None if row.due_queue is None else WaitingFor(Queue(row.due_queue), row.consumers, row.due_since)
+        return _job(row), waiting
 
     def lock(self, job_id: UUID) -> Job | None:
         """The job, its row locked until the transaction ends."""

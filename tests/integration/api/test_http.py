@@ -212,6 +212,7 @@ def test_another_tenant_sees_nothing(call: Call, stranger: Call, ctx: Context, a
         "patch_gallery": {"json": {}},
         "patch_image": {"json": {"attributes": {"color": "stolen"}}},
         "create_query": {"json": {"text": "red"}},
+        "create_query_batch": {"data": {"file": (BytesIO(b'{"text": "red"}'), "q.jsonl")}},
         "create_export": {"json": {}},
         "create_index": {"json": {}},
         "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},

@@ -255,10 +255,10 @@ def test_a_unit_is_handed_back_when_postgres_returns_and_that_is_no_attempt(work
         computing = True
         raise UnavailableError("Postgres is away.")
 
-    def uow() -> UnitOfWork:
+    def uow(*, read_only: bool = False) -> UnitOfWork:
         if computing and next(refusals, None) is not None:
             raise UnavailableError("Postgres is away.")
-        return working()
+        return working(read_only=read_only)
 
     flaky = replace(workshop, ctx=replace(workshop.ctx, uow=uow))
     flaky.run(Scripted(away))

@@ -12,6 +12,7 @@ from core.context import Context
 from core.errors import ConflictError, NotFoundError, UnavailableError
 from core.filters import Filter, evaluate
 from core.ids import new_id
+from core.jobs import TERMINAL
 from core.keys import blob_key
 from core.models import (
     Attributes,
@@ -33,6 +34,7 @@ from core.models import (
     Scope,
     UnitKind,
     Upload,
+    WaitingFor,
 )
 from core.ports import JobQuery, SavedResponse, UnitOfWorkFactory
 from core.settings import Settings
@@ -145,6 +147,7 @@ class FakeImages:
 class FakeJobs:
     rows: dict[UUID, Job] = field(default_factory=dict)
     reads: int = 0
+    store: "FakeStore" = field(init=False, repr=False)
 
     def add(self, job: Job) -> None:
         self.rows[job.id] = job
@@ -153,6 +156,18 @@ class FakeJobs:
         self.reads += 1
         found = self.rows.get(job_id)
         return found if found is not None and found.tenant_id == tenant_id else None
+
+    def watched(
+        self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta
+    ) -> tuple[Job, WaitingFor | None] | None:
+        job = self.get(tenant_id, job_id)
+        if job is None or job.state in TERMINAL:
+            return None if job is None else (job, None)
+        queue = next((unit.queue for unit in self.store.units.rows if unit.job_id == job_id), None)
+        if queue is None:
+            return job, None
+        alive = self.store.workers.consumers(alive_within=alive_within)
+        return job, WaitingFor(queue, alive[queue].count if queue in alive else 0, NOW)
 
     def lock(self, job_id: UUID) -> Job | None:
         return self.rows.get(job_id)
@@ -190,9 +205,6 @@ class FakeUnits:
 
     def add(self, units: Sequence[NewUnit]) -> None:
         self.rows += units
-
-    def oldest_due(self, job_id: UUID) -> tuple[Queue, datetime] | None:
-        return next(((unit.queue, NOW) for unit in self.rows if unit.job_id == job_id), None)
 
     def open_kinds(self, job_id: UUID) -> frozenset[UnitKind]:
         return frozenset(unit.kind for unit in self.rows if unit.job_id == job_id)
@@ -302,6 +314,9 @@ class FakeStore:
     schedules: FakeSchedules = field(default_factory=FakeSchedules)
     available: bool = True
 
+    def __post_init__(self) -> None:
+        self.jobs.store = self
+
     def __enter__(self) -> Self:
         self.check()
         return self
@@ -396,7 +411,7 @@ class World:
 
     def context(self, settings: Settings) -> Context:
         return Context(
-            uow=cast("UnitOfWorkFactory", lambda: self.store),
+            uow=cast("UnitOfWorkFactory", lambda *, read_only=False: self.store),  # noqa: ARG005
             objects=self.objects,
             doorbell=self.doorbell,
             clock=FakeClock(),

@@ -75,6 +75,7 @@ def test_another_tenants_objects_do_not_exist(
         "patch_gallery": {"json": {}},
         "patch_image": {"json": {"attributes": {}}},
         "create_query": {"json": {"text": "red"}},
+        "create_query_batch": {"data": {"file": (BytesIO(b'{"text": "red"}'), "q.jsonl")}},
         "create_export": {"json": {}},
         "create_index": {"json": {}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},

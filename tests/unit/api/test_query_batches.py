@@ -6,10 +6,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from apiflask import APIFlask
 
 from api.schemas.queries import QueryBatchResult
 from core.models import DEFERRED, Gallery, JobState
-from tests.unit.api.conftest import Caller
+from tests.unit.api.conftest import Caller, get_json
 from tests.unit.api.fakes import World
 from tests.unit.api.test_errors import assert_problem
 
@@ -76,6 +77,14 @@ def test_other_refusals(call: Caller) -> None:
     )
     missing = call("POST", "/galleries/none/query-batches", data={"file": (BytesIO(QUERY), "q.jsonl")})
     assert_problem(missing, 404, "not_found")
+
+
+def test_the_file_is_documented(app: APIFlask) -> None:
+    spec = get_json(app, "/openapi.json")
+    operation = spec["paths"]["/galleries/{gallery}/query-batches"]["post"]
+    assert operation["operationId"] == "create_query_batch"
+    assert "file" in operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert "QueryBatchResult" in spec["components"]["schemas"]
 
 
 def test_the_result_has_a_url_when_it_is_read(call: Caller, world: World) -> None:
