@@ -25,7 +25,8 @@ _NUMBERS_OF = """
                 ELSE CAST(held AS double precision)
             END
         FROM jsonb_each(attributes) AS pair (name, held)
-        WHERE jsonb_typeof(held) = 'number' OR jsonb_path_exists(held, 'strict $[*] ? (@.type() == "number")', '{}', true)
+        WHERE jsonb_typeof(held) = 'number'
+            OR jsonb_path_exists(held, 'strict $[*] ? (@.type() == "number")', '{}', true)
     $$
 """
 
@@ -46,7 +47,8 @@ _FOLLOW = """
     BEGIN
         IF gone IS NOT NULL THEN
             EXECUTE 'DELETE FROM image_numbers AS stored USING '
-                || '(SELECT gallery_id, id, number.* FROM ' || gone || ' AS image, numbers_of(attributes) AS number) AS gone '
+                || '(SELECT gallery_id, id, number.* FROM ' || gone || ' AS image, '
+                || 'numbers_of(attributes) AS number) AS gone '
                 || 'WHERE stored.gallery_id = gone.gallery_id AND stored.attribute = gone.attribute '
                 || 'AND stored.value = gone.value AND stored.image_id = gone.id';
         END IF;
