@@ -325,7 +325,7 @@ def test_an_index_whose_pictures_embed_differently_does_not_answer(library: Libr
 
 
 def test_an_index_that_finds_too_little_does_not_answer(library: Library) -> None:
-    overlooking = replace(library.ctx, uow=lambda: Overlooking(library.ctx.uow()))  # type: ignore[arg-type, return-value]
+    overlooking = replace(library.ctx, uow=lambda: Overlooking(library.ctx.uow()))  # type: ignore[arg-type]
     good = library.shop.handlers[UnitKind.VERIFY]
     library.shop.handlers[UnitKind.VERIFY] = replace(cast("VerifyHandler", good), ctx=overlooking)
     job = library.shop.ended(library.reindex())
