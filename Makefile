@@ -1,6 +1,6 @@
 # Two commands to know: `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import bench-nightly bench-scaleout bench-reindex bench-search
+.PHONY: help setup demo demo-check up test test-unit test-faults bench-quality lint format lock clean bench-embed bench-import bench-nightly bench-scaleout bench-reindex bench-search bench-api
 SHELL := /bin/bash
 
 VENV := .venv
@@ -61,6 +61,9 @@ bench-scaleout: $(INSTALLED) ## The same import by one and by two hosts' worth o
 
 bench-reindex: $(INSTALLED) ## Re-index 20 000 images under queries and upserts, kill a worker, go back: nothing failed, missing or stale?
 	$(BIN)/python -m benchmarks.reindex $(if $(IMAGES),--images $(IMAGES))
+
+bench-api: $(INSTALLED) ## Submitting, polling and whole queries over HTTP, by 1, 4 and 16 clients (QUERIES=16: a try)
+	$(BIN)/python -m benchmarks.api $(if $(QUERIES),--queries $(QUERIES))
 
 bench-search: $(INSTALLED) ## Vector search at 10 k, 100 k and 300 k, with and without filters, beside FAISS. Resumable (SIZES=10k: a try)
 	test -d $(BENCH_FAISS) || $(BIN)/uv pip install --quiet --python $(BIN)/python --target $(BENCH_FAISS) --no-deps faiss-cpu==1.15.1

@@ -1,0 +1,1 @@
+"""Latency and throughput of the HTTP API, beside everything that it needs to answer."""
