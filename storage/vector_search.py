@@ -72,12 +72,14 @@ class VectorSearch:
         known = shape(self._transaction, probe.index_id)
         if known is None:
             return ()
+        # So many rows that pass are compared in the time that HNSW would take to find enough of them.
         few = round(sqrt(_VISIT_COST * probe.limit * known.rows))
-        if not exact and known.has_hnsw and known.rows > self._exact_below:
+        narrowing = self._narrowing(probe, few)
+        if narrowing is None and not exact and known.has_hnsw and known.rows > self._exact_below:
             rows = self._near(probe, known, few)
             if len(rows) == probe.limit:
                 return rows
-        return self._scan(probe, few)
+        return self._scan(probe, true() if narrowing is None else narrowing)
 
     def _near(self, probe: Probe, known: Shape, few: int) -> Rows:
         """Approximately, where that is the cheaper plan; else nothing."""
@@ -105,15 +107,15 @@ class VectorSearch:
         passing, seen = self._transaction.execute(counted).one()
         return float(rows * passing / seen) if seen else 0.0
 
-    def _scan(self, probe: Probe, few: int) -> Rows:
+    def _scan(self, probe: Probe, narrowing: Predicate) -> Rows:
         if probe.where is None:
             rows = self._transaction.execute(_images(_first(probe, indexed=False))).all()
             if len(rows) == probe.limit:
                 return rows
-        return self._transaction.execute(_passing_compared(probe, self._narrowing(probe, few))).all()
+        return self._transaction.execute(_passing_compared(probe, narrowing)).all()
 
-    def _narrowing(self, probe: Probe, few: int) -> Predicate:
-        """That an image is among those that the index over numbers gives for a range, if these are `few`."""
+    def _narrowing(self, probe: Probe, few: int) -> Predicate | None:
+        """That an image is among those that the index over numbers gives for a range; None where none gives few."""
         gallery_id = _gallery_id(probe)
         for numbers in ranges(probe.where):
             found = images_in(numbers, gallery_id)
@@ -121,7 +123,7 @@ class VectorSearch:
             if self._transaction.execute(counted).scalar_one() <= few:
                 # As an array, so that the planner looks these up whatever it guesses about their number.
                 return ImageRow.id == any_(func.array(found.scalar_subquery()))
-        return true()
+        return None
 
 
 def _first(probe: Probe, *, indexed: bool = True) -> Subquery:

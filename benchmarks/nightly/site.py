@@ -73,12 +73,18 @@ class Site:
             return HTTPStatus.OK, etag, self.archive.read(self.names[picture])
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of five, the default, more connections at once would wait for a second try
+    daemon_threads = True
+
+
 @contextmanager
 def shop(archive: Path, rows: int) -> Iterator[Site]:
     """The site on a free port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes, which would wait for each other
 
         def do_GET(self) -> None:
             status, etag, body = site.answer(self.path, self.headers.get("If-None-Match"))
@@ -91,10 +97,9 @@ def shop(archive: Path, rows: int) -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ZipFile(archive) as opened, ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ZipFile(archive) as opened, _Server(("127.0.0.1", 0), Handler) as server:
         names = sorted(name for name in opened.namelist() if name.endswith(".jpg"))
         site = Site(opened, names, rows, port=server.server_port)
-        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, name="shop")
         thread.start()
         try:

@@ -188,7 +188,10 @@ class Load:
         """By the picture that an image has: it has to be among the results."""
         known = {name: allowed for name, allowed in self._truth.now().items() if len(allowed) == 1}
         with self._lock:
-            name = self._rng.choice([name for name, allowed in known.items() if None not in allowed])
+            certain = [name for name, allowed in known.items() if None not in allowed]
+            if not certain:
+                return  # every image is changing just now: of none is it known what a query has to find
+            name = self._rng.choice(certain)
         query = {"reference": {"external_id": name}, "include_reference": True, "top_k": TOP_K, "rerank": False}
         began_s = time.monotonic()
         job = self._ended("queries", json=query)

@@ -113,7 +113,7 @@ def _processes(settings: Settings) -> list[Child]:
         argv=(sys.executable, "-m", "api.server"),
         env=env,
         ready=lambda: _answers(url),
-        ready_timeout_s=60.0,
+        ready_timeout_s=READY_TIMEOUT_S,
     )
     return [*workers, beat, api]
 

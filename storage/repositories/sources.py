@@ -28,12 +28,14 @@ _REMEMBER = text("""
 """)
 
 _FORGET_ORPHANS = text("""
-    DELETE FROM sources WHERE (gallery_id, external_id) IN (
+    WITH orphans AS MATERIALIZED (
         SELECT gallery_id, external_id FROM sources
         WHERE seen_at < :before AND NOT EXISTS (
             SELECT FROM images
             WHERE images.gallery_id = sources.gallery_id AND images.external_id = sources.external_id)
         ORDER BY gallery_id, external_id LIMIT :limit FOR UPDATE SKIP LOCKED)
+    DELETE FROM sources USING orphans
+    WHERE sources.gallery_id = orphans.gallery_id AND sources.external_id = orphans.external_id
 """)
 
 

@@ -145,6 +145,7 @@ def _reader(url: WebUrl, max_bytes: int) -> Callable[[httpcore.Response], Fetch 
         if response.status in _REDIRECTS and header(response, "location"):
             return redirected(url, header(response, "location"))
         if response.status == HTTPStatus.NOT_MODIFIED:
+            response.read()  # it never has a body, but a connection is kept only after its end
             return NotModified()
         if response.status != HTTPStatus.OK:
             raise _refusal(response, url)

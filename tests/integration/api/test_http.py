@@ -301,9 +301,10 @@ def test_every_job_takes_a_callback(call: Call, gallery: str) -> None:
         call("POST", f"/galleries/{gallery}/queries", json={"text": "red", **url}),
         call("POST", f"/galleries/{gallery}/queries", data={"text": "red", **url}, content_type="multipart/form-data"),
         call("POST", f"/galleries/{gallery}/exports", json=url),
+        call("POST", f"/galleries/{gallery}/indexes", json=url),
         call("DELETE", f"/galleries/{gallery}", query_string=url),
     ]
-    assert [each.status_code for each in made] == [202] * 5, [each.text for each in made]
+    assert [each.status_code for each in made] == [202] * 6, [each.text for each in made]
     assert all(each.json["links"]["deliveries"] for each in made)
 
 
@@ -315,3 +316,22 @@ def test_a_webhook_secret_is_made_once_and_replaced_on_demand(call: Call, strang
     renewed = call("POST", "/webhooks/secret").json
     assert call("GET", "/webhooks/secret").json == renewed != first.json
     assert stranger("GET", "/webhooks/secret").json not in (first.json, renewed)
+
+
+def test_indexes_are_listed_refused_and_retired(call: Call, stranger: Call, gallery: str) -> None:
+    path = f"/galleries/{gallery}/indexes"
+    (active,) = call("GET", path).json["items"]
+    assert (active["state"], active["encoder"], active["pending"], active["identity"]) == ("active", "demo", 0, None)
+    assert call("DELETE", f"{path}/{active['id']}").status_code == 409
+    assert call("POST", f"{path}/{active['id']}/activate").json == active
+    job = call("POST", path, json={"activate": "manual"})
+    assert (job.status_code, job.json["kind"]) == (202, "reindex")
+    assert call("POST", path, json={}).status_code == 409
+    half = call("GET", path).json["items"][1]
+    assert half["state"] == "building"
+    assert call("POST", f"{path}/{half['id']}/activate").status_code == 409
+    assert stranger("GET", f"{path}/{half['id']}").status_code == 404
+    assert call("DELETE", f"{path}/{half['id']}").status_code == 204
+    assert call("GET", f"/jobs/{job.json['id']}").json["state"] == "canceled"
+    assert call("GET", f"{path}/{half['id']}").json["state"] == "dropped"
+    assert [item["id"] for item in call("GET", path).json["items"]] == [active["id"]]

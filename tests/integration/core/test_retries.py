@@ -64,7 +64,7 @@ def test_failed_items_are_imported_again_from_every_source(
     assert first.state is JobState.PARTIALLY_SUCCEEDED
     assert (first.counters.created, first.counters.failed) == (2, 2 + unusable)
     monkeypatch.setattr("core.ingest.validate", lambda _, *rest, **more: validate(GREEN, *rest, **more))
-    monkeypatch.setattr("core.embedding.decode", lambda *_, **__: GREEN_PICTURE)
+    monkeypatch.setattr("core.embedder.decode", lambda *_, **__: GREEN_PICTURE)
     retry = shop.retry(first.id)
     assert retry.id != first.id
     job = shop.ended(retry.id)

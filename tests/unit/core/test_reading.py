@@ -15,7 +15,7 @@ from core.errors import ItemError, TemporaryItemError
 from core.ids import new_id
 from core.items import Place, PlannedItem, Remote
 from core.models import RemoteVersion
-from core.ports import Fetch, Fetched, NotModified, StoredImage, Validators
+from core.ports import Fetch, Fetched, Fetcher, NotModified, SourceBuckets, StoredImage, Validators
 from core.reading import Arrived, Known, Missed, Read, Reader, Remotes
 from core.settings import Settings
 
@@ -76,7 +76,7 @@ def stored(data: bytes) -> StoredImage:
 def read(pool: ThreadPoolExecutor, web: Web, items: list[PlannedItem], known: Known | None = None) -> list[Read]:
     settings = Settings(fetch_threads=THREADS, batch_limit_s=40)
     ctx = cast("Context", SimpleNamespace(settings=settings, clock=web.clock, objects=None))
-    remotes = cast("Remotes", SimpleNamespace(web=web, buckets=web))
+    remotes = Remotes(cast("Fetcher", web), cast("SourceBuckets", web))
     with Reader(ctx, remotes, pool, known or Known({}, {})) as reader:
         return list(reader.read(items))
 

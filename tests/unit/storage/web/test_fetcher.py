@@ -105,6 +105,20 @@ def test_connections_are_kept(site: WebServer, fetcher: HttpFetcher) -> None:
     assert len(peers) == 1
 
 
+def test_connections_are_kept_when_nothing_changed(site: WebServer, fetcher: HttpFetcher) -> None:
+    """A nightly manifest is mostly that: a handshake for each picture would be most of the night."""
+    peers = set()
+
+    def note(exchange: Exchange) -> None:
+        peers.add(exchange.client_address)
+        exchange.reply(304, headers={"ETag": '"1"'})
+
+    site.pages["/a.jpg"] = note
+    for _ in range(3):
+        assert fetcher.get(site.url("/a.jpg"), max_bytes=LIMIT, known=Validators('"1"')) == NotModified()
+    assert len(peers) == 1
+
+
 # where a request may go
 
 
