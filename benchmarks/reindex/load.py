@@ -171,6 +171,8 @@ class Load:
     def _upsert(self) -> None:
         with self._lock:
             changes = self._changes.next(self._rates.upserts)
+        if not changes:
+            return  # every image is changing just now
         data, contents = archive_of(changes, self._changes.photos)
         self._truth.asked(contents)
         began_s = time.monotonic()

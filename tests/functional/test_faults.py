@@ -49,8 +49,8 @@ def lab(service: Service) -> Iterator[Lab]:
         (Strike(Kind.RESTART_API, ("api",), mid_upload=True), Strike(Kind.RESTART_POSTGRES, ("postgres",), 0.4)),
         (Strike(Kind.PAUSE_S3, ("s3",), 0.2, pause_s=3.0), Strike(Kind.KILL_BEAT, ("beat",), 0.4)),
         (
-            Strike(Kind.STOP_WORKERS, ("worker-ingest", "worker-embed"), 0.2),
-            Strike(Kind.KILL_KEEPER, ("worker-reconcile",), 0.4),
+            Strike(Kind.KILL_KEEPER, ("worker-reconcile",), 0.2),
+            Strike(Kind.STOP_WORKERS, ("worker-ingest", "worker-embed"), 0.4),  # last: they finish what they are at
         ),
         (Strike(Kind.KILL_QUERY, ("worker-rerank",), 0.1), Strike(Kind.RESTART_API, ("api",), 0.4)),
     ],
