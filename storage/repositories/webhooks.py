@@ -11,12 +11,12 @@ from storage.tables import DeliveryRow, JobRow, TenantRow
 from storage.transaction import Transaction
 
 _CLAIM = text("""
-    WITH claimed AS (
-        UPDATE webhook_deliveries SET due_at = :until
-        WHERE job_id IN (
-            SELECT job_id FROM webhook_deliveries
-            WHERE state = 'pending' AND due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-        RETURNING *
+    WITH due AS MATERIALIZED (
+        SELECT job_id AS due_job_id FROM webhook_deliveries
+        WHERE state = 'pending' AND due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE webhook_deliveries SET due_at = :until FROM due WHERE job_id = due.due_job_id
+        RETURNING webhook_deliveries.*
     )
     SELECT job_id, tenant_id, callback_url AS url, claimed.state, attempts, due_at, status, claimed.error,
         claimed.created_at, claimed.finished_at
