@@ -32,6 +32,7 @@ class Query:
     """The options of a search."""
 
     like: str | None
+    reference_url: str | None
     text: str | None
     filter: Json | None
     top_k: int
@@ -44,7 +45,7 @@ class Query:
     def body(self) -> Json:
         """The request's JSON; what was not asked for is left to the server."""
         wanted: Json = {
-            "reference": {"external_id": self.like} if self.like else None,
+            "reference": self._reference(),
             "text": self.text,
             "filter": self.filter,
             "top_k": self.top_k,
@@ -56,11 +57,17 @@ class Query:
         }
         return {name: value for name, value in wanted.items() if value is not None}
 
+    def _reference(self) -> Json | None:
+        if self.reference_url:
+            return {"url": self.reference_url}
+        return {"external_id": self.like} if self.like else None
+
 
 @click.command("search")
 @click.option("--gallery", required=True, help="The gallery to search.")
 @click.option("--image", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Reference picture.")
 @click.option("--like", metavar="EXTERNAL_ID", help="Reference: an image of the gallery.")
+@click.option("--reference-url", metavar="URL", help="Reference: a picture that the server fetches.")
 @click.option("--text", help="What should be different, or what to find.")
 @click.option(
     "--filter", type=_filter, metavar="JSON", help='Attributes: \'{"category": "dress", "price": {"lte": 80}}\'.'
@@ -74,12 +81,13 @@ class Query:
 @click.option("--json", "as_json", is_flag=True, help="Print the finished job as JSON.")
 @with_client
 def search(*, client: ApiClient, gallery: str, image: Path | None, as_json: bool, **options: Any) -> None:
-    """Search by a picture (--image or --like), by words (--text), or by both: "this one, but …"."""
+    """Search by a picture (--image, --like or --reference-url), by words (--text), or by both: "this one, but …"."""
     query = Query(**options)
-    if image and query.like:
-        raise click.UsageError("Give --image or --like, not both.")
-    if not (image or query.like or query.text):
-        raise click.UsageError("Give a picture (--image or --like), a --text, or both.")
+    references = [given for given in (image, query.like, query.reference_url) if given]
+    if len(references) > 1:
+        raise click.UsageError("Give one of --image, --like and --reference-url.")
+    if not (references or query.text):
+        raise click.UsageError("Give a picture (--image, --like or --reference-url), a --text, or both.")
     upload = Upload(path=image, filename=image.name, media_type=media_type(image)) if image else None
     job = client.query(gallery, query.body(), reference_image=upload)
     with resumable(job["id"]), messages().status("searching"):

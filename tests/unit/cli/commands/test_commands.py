@@ -202,6 +202,25 @@ def test_search_by_a_picture_uploads_it(setr: Setr, shop: ScriptedServer, pictur
     )
 
 
+def test_search_by_an_address_leaves_the_fetching_to_the_server(setr: Setr, shop: ScriptedServer) -> None:
+    ends(shop, {**job_json(kind="query", created=1), "result": answer_json([])})
+    address = "https://shop.example/a.jpg"
+    assert setr("search", "--gallery", "shop", "--reference-url", address, "--text", "in red").exit_code == 0
+    assert shop.bodies("POST", QUERIES) == [{"reference": {"url": address}, "text": "in red", "top_k": 10}]
+
+
+REFERENCES = (("--image", __file__), ("--like", "sku-1"), ("--reference-url", "https://shop.example/a.jpg"))
+
+
+@pytest.mark.parametrize("left_out", range(3))
+def test_a_search_has_one_reference(setr: Setr, server: ScriptedServer, left_out: int) -> None:
+    two = [part for number, option in enumerate(REFERENCES) if number != left_out for part in option]
+    result = setr("search", "--gallery", "shop", *two)
+    assert result.exit_code == 2
+    assert "Give one of" in result.stderr
+    assert server.requests == []
+
+
 def test_a_failed_query_is_one_clean_line(setr: Setr, shop: ScriptedServer) -> None:
     error = {"code": "model_load_failed", "detail": "The encoder is missing."}
     ends(shop, {**job_json("failed", kind="query", canceled=1), "error": error})
