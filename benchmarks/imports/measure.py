@@ -125,7 +125,10 @@ class Client:
 
 @dataclass(frozen=True)
 class Measurement:
-    """An import of `images` and its repetition, and the memory of all processes meanwhile."""
+    """An import of `images` and its repetition, and the memory of all processes meanwhile.
+
+    `buffers_mib` are the shared buffers that Postgres was started with.
+    """
 
     images: int
     first: Imported
@@ -134,6 +137,7 @@ class Measurement:
     second_puts: int
     rss_mb: dict[str, float]
     own_mb: dict[str, float]
+    buffers_mib: int
 
     def as_json(self) -> dict[str, Any]:
         """For the size's own file."""
@@ -151,6 +155,7 @@ class Measurement:
             "broken": self.first.invariants.broken + self.second.invariants.broken,
             "rss_mb": {name: round(value, 1) for name, value in self.rss_mb.items()},
             "own_mb": {name: round(value, 1) for name, value in self.own_mb.items()},
+            "buffers_mib": self.buffers_mib,
         }
 
 
@@ -170,6 +175,7 @@ def measure(client: Client, archive: Path, images: int) -> Measurement:
         second_puts=stored_since(client.stack, between_s),
         rss_mb=memory.rss_mb,
         own_mb=memory.own_mb,
+        buffers_mib=client.stack.settings.postgres_buffers_mib,
     )
 
 

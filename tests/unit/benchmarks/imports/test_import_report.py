@@ -18,6 +18,7 @@ def size(images: int, seconds: float, **changes: Any) -> dict[str, Any]:
         "broken": [],
         "rss_mb": {"api": 100.0, "worker-embed": 500.0},
         "own_mb": {"api": 50.0, "worker-embed": 400.0},
+        "buffers_mib": 256,
     }
     return measured | changes
 
@@ -41,6 +42,7 @@ def test_a_run_as_it_should_be() -> None:
     text = report(sizes, [PROFILE], command="make bench-import", write=False)
     assert "Polled 14 times, every 0.2 s (at the longest 0.21 s apart)" in text
     assert "with 0 exceptions" in text
+    assert "the part of its 256 MiB of shared buffers that is in use" in text
 
 
 def test_each_broken_promise_is_named() -> None:
