@@ -122,8 +122,8 @@ def _memory(sizes: Sequence[dict[str, Any]]) -> str:
     )
     note = (
         "Peak memory in MB: RSS of the largest process of that name, and anonymous memory of all of them. The RSS of"
-        f" Postgres grows with the part of its {last['buffers_mib']} MiB of shared buffers that is in use; its own memory"
-        " does not."
+        f" Postgres grows with the part of its {last['buffers_mib']} MiB of shared buffers that is in use; its own"
+        " memory does not."
     )
     return f"{table(headers, rows)}\n\n{note}"
 
