@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.report import RESULTS, ROOT, table, taken_on, write_results, write_section
 from benchmarks.search.data import COSINE, DIM, QUERIES
-from benchmarks.search.measure import CLIENTS, LIMIT
 from benchmarks.search.plot import draw
+from benchmarks.search.speeds import CLIENTS, LIMIT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 BAR_SIZE = 100_000
