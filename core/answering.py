@@ -106,6 +106,7 @@ class _Draft:
 
     @property
     def has_reference(self) -> bool:
+        """Whether the query names a picture: an image of the gallery, or a stored object."""
         return self.query.reference_image_id is not None or self.query.reference_object_key is not None
 
     @property

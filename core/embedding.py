@@ -127,6 +127,7 @@ class _Embedding:
 
     @property
     def batch_items(self) -> int:
+        """Images that are encoded and written together."""
         return self.ctx.settings.embed_batch
 
     def compute(self, start: int, stop: int) -> "_EmbeddedBatch":

@@ -144,10 +144,12 @@ class _Parser:
     conditions: int = 0
 
     def wrong(self, pointer: str, detail: str) -> Filter:
+        """Note a mistake; returns a filter to go on with, which nobody gets to see."""
         self.errors.append(FieldError(pointer, detail))
         return _NOTHING
 
     def node(self, raw: object, pointer: str, depth: int) -> Filter:
+        """The filter of a JSON object at `pointer`, all of whose entries must hold; the outermost has depth 1."""
         if not isinstance(raw, dict):
             return self.wrong(pointer, 'must be an object such as {"category": "dress"}')
         if depth > MAX_DEPTH:

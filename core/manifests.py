@@ -202,6 +202,7 @@ class _Header:
     columns: tuple[str, ...]
 
     def fields(self, cells: Sequence[str]) -> _Fields:
+        """A row's cells by column, empty ones left out. _RowProblemError where they do not fit the header."""
         if not all(map(is_clean, cells)):
             raise _RowProblemError("bad_encoding", "The row is not valid UTF-8 text: save the file as UTF-8.")
         extra = [cell for cell in cells[len(self.columns) :] if cell]

@@ -49,6 +49,7 @@ class _Reference:
 
     @property
     def batch_items(self) -> int:
+        """One: a query has one reference."""
         return 1
 
     def compute(self, start: int, stop: int) -> "_Fetched":

@@ -115,6 +115,7 @@ class _ClusterMaker:
     server: Postgres
 
     def make(self) -> None:
+        """Make the cluster with role, database and extension. StartError repeats what Postgres said."""
         scratch = self.cluster.with_name("cluster.new")
         shutil.rmtree(scratch, ignore_errors=True)
         self._initdb(scratch)
