@@ -139,7 +139,7 @@ def validate(data: bytes, limits: Limits, *, thumbnail_px: int = 256) -> Validat
     return Validated(blob, _thumbnail(small, thumbnail_px))
 
 
-def check_region(region: tuple[float, float, float, float], *, pointer: str = "/reference/region") -> None:
+def _check_region(region: tuple[float, float, float, float], *, pointer: str = "/reference/region") -> None:
     """InvalidInputError unless `region` is [x, y, width, height] within the picture, as shares 0..1."""
     x, y, width, height = region
     slack = 1e-6
@@ -154,7 +154,7 @@ def crop(picture: Picture, region: tuple[float, float, float, float]) -> Picture
 
     InvalidInputError when the region is not within the picture.
     """
-    check_region(region)
+    _check_region(region)
     x, y, width, height = region
     left = min(math.floor(x * picture.width), picture.width - 1)
     top = min(math.floor(y * picture.height), picture.height - 1)

@@ -85,7 +85,7 @@ def submit(ctx: Context, principal: Principal, gallery_name: str, new: NewQuery)
         callback_url=new.callback_url,
     )
     job = jobs.new_job(ctx, principal, spec, job_id=job_id)
-    return jobs.submit(ctx, job, [reference_unit(job) if fetched else search_unit(job)])
+    return jobs.submit(ctx, job, [_reference_unit(job) if fetched else search_unit(job)])
 
 
 def check(ctx: Context, new: NewQuery) -> None:
@@ -173,7 +173,7 @@ def search_unit(job: Job) -> NewUnit:
     return _unit(job, UnitKind.SEARCH, Queue.QUERY)
 
 
-def reference_unit(job: Job) -> NewUnit:
+def _reference_unit(job: Job) -> NewUnit:
     """The fetch of a query's reference, where no slow server can hold up models, and no import is in the way."""
     return _unit(job, UnitKind.REFERENCE, Queue.MAINTENANCE)
 

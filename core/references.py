@@ -14,7 +14,7 @@ from core.search import query_params
 from core.settings import MEBIBYTE
 
 
-def fetch_reference(ctx: Context, web: Fetcher, params: QueryParams) -> None:
+def _fetch_reference(ctx: Context, web: Fetcher, params: QueryParams) -> None:
     """Store what `reference_url` shows as the query's reference object. Doing it again does no harm.
 
     ItemError when the URL cannot be fetched (as for imports), or shows no picture within the bounds.
@@ -55,7 +55,7 @@ class _Reference:
     def compute(self, start: int, stop: int) -> "_Fetched":
         """Fetch and store. What fails here, after the fetcher's own tries, fails the query: somebody waits for it."""
         del start, stop
-        fetch_reference(self.handler.ctx, self.handler.web, query_params(self.job))
+        _fetch_reference(self.handler.ctx, self.handler.web, query_params(self.job))
         return _Fetched(self.job)
 
     def poison(self, item: int) -> ItemOutcome | None:  # noqa: ARG002 - the port's signature

@@ -122,7 +122,7 @@ class _Planned:
             uow.indexes.set_in_step(index_id)
         elif not owed:
             self._check_complete(uow)
-            uow.units.add([verify_unit(this.job, this.gallery)])
+            uow.units.add([_verify_unit(this.job, this.gallery)])
             return ()
         uow.units.add([*self._lanes(uow, owed), _deferred(round_unit(this.job, this.number + 1))])
         return ()
@@ -159,7 +159,7 @@ def _deferred(unit: NewUnit) -> NewUnit:
     )
 
 
-def verify_unit(job: Job, gallery: Gallery) -> NewUnit:
+def _verify_unit(job: Job, gallery: Gallery) -> NewUnit:
     """The unit that checks the generation and lets it answer; it needs the encoder."""
     return NewUnit(
         id=new_id(),

@@ -85,11 +85,11 @@ def load_processor(base: str, *, role: str) -> Any:
         processor = loader.from_pretrained(base, trust_remote_code=False)
     except Exception as error:  # files, hubs and torch raise a zoo of types; each means "not loaded"
         raise _not_loaded(f"processor of the {role}", base, error) from error
-    bound_pictures(processor)
+    _bound_pictures(processor)
     return processor
 
 
-def bound_pictures(processor: Any) -> None:
+def _bound_pictures(processor: Any) -> None:
     """Cap the pixels of processors that keep a picture's own size (Qwen-VL): at most `MAX_IMAGE_TOKENS` tokens.
 
     Their `size` holds areas in pixels, smallest and largest; narrower bounds of a checkpoint stay. Training has to

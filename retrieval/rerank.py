@@ -94,7 +94,7 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
     return HuggingFaceJudge(
         model,
         spec=settings.reranker,
-        calibration=read_calibration(source),
+        calibration=_read_calibration(source),
         scoring=Scoring(
             batch=settings.rerank_batch,
             shared_prefix=shared,
@@ -103,7 +103,7 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
     )
 
 
-def read_calibration(source: JudgeSource) -> Calibration:
+def _read_calibration(source: JudgeSource) -> Calibration:
     """`calibration.json` in the adapter's folder, else in the base's; absent: temperature 1, bias 0, `DEFAULT_WEIGHT`.
 
     ModelLoadError when the file is not a valid calibration.

@@ -51,7 +51,7 @@ def schedule(
     if as_json:
         print_json(found)
     else:
-        print_schedule(output(), found)
+        _print_schedule(output(), found)
 
 
 def _body(
@@ -79,7 +79,7 @@ def _shown(client: ApiClient, gallery: str) -> Schedule:
         raise
 
 
-def print_schedule(console: Console, schedule: Schedule) -> None:
+def _print_schedule(console: Console, schedule: Schedule) -> None:
     """What is planned, and what became of it, in the schedule's own time zone."""
     zone = schedule["timezone"]
     what = "re-index" if schedule["source"] is None else f"{schedule['mode']} import from {_source(schedule['source'])}"

@@ -47,7 +47,7 @@ def results_table(results: Sequence[Result], *, intended: Collection[str] = (), 
             str(row["coarse"]["rank"]),
             p_yes(row),
             *(["✓" if found else ""] if intended else []),
-            escape(attributes_line(row["attributes"])),
+            escape(_attributes_line(row["attributes"])),
             style="green" if found else None,
         )
     return table
@@ -59,7 +59,7 @@ def p_yes(row: Result) -> str:
     return "-" if judged is None or judged["p_yes"] is None else f"{judged['p_yes']:.3f}"
 
 
-def attributes_line(attributes: Mapping[str, Any]) -> str:
+def _attributes_line(attributes: Mapping[str, Any]) -> str:
     """A few attributes that have a value, as `name=value`: words before numbers, which say less about a picture."""
     known = sorted(attributes.items(), key=lambda item: (not isinstance(item[1], str), item[0]))
     named = [f"{name}={value}" for name, value in known if value not in ("", None)]
@@ -143,14 +143,14 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
             escape(job["gallery"] or ""),
             state_markup(job["state"]),
             job["stage"],
-            done_of_total(job),
+            _done_of_total(job),
             f"{job['progress']['failed']:,}",
             job["created_at"][:19].replace("T", " "),
         )
     return table
 
 
-def done_of_total(job: Job) -> str:
+def _done_of_total(job: Job) -> str:
     """`finished/total` of a job's items; the total is unknown until planning ends."""
     total = job["progress"]["total"]
     return "" if total is None else f"{total - job['progress']['pending']:,}/{total:,}"

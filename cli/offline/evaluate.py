@@ -92,14 +92,14 @@ def evaluate_command(**given: Any) -> None:
         _check(choice, options)
         evaluation = run(choice, options, load_settings(), console=progress)
         content = as_json(evaluation)
-        written = [] if choice.submission is None else write_submission(evaluation, choice.submission)
+        written = [] if choice.submission is None else _write_submission(evaluation, choice.submission)
         if given["json_path"] is not None:
             given["json_path"].parent.mkdir(parents=True, exist_ok=True)
             given["json_path"].write_text(json.dumps(content, indent=1) + "\n")
             written.append(given["json_path"])
     except (ServiceError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    print_report(content)
+    _print_report(content)
     for path in written:
         click.echo(f"Written: {path}", err=True)
 
@@ -149,7 +149,7 @@ def build_composer(strategy: str) -> StrategyComposer:
     return StrategyComposer({**COMPOSED, **ABLATIONS, **asked})
 
 
-def write_submission(evaluation: Evaluation, folder: Path) -> list[Path]:
+def _write_submission(evaluation: Evaluation, folder: Path) -> list[Path]:
     """The files of the data set's test server."""
     answers = {answer.query.id: answer.ranked for answer in evaluation.answers[0]}
     split = evaluation.datasets[0].split
@@ -158,7 +158,7 @@ def write_submission(evaluation: Evaluation, folder: Path) -> list[Path]:
     return [write_circo_submission(folder, split, answers)]
 
 
-def print_report(content: Mapping[str, Any]) -> None:
+def _print_report(content: Mapping[str, Any]) -> None:
     """The table of metrics, slices below the whole, and what must be known to read it."""
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -79,7 +79,7 @@ def errors_removed(after: Rows, before: Rows) -> float | None:
     return _percent((mean(after["R@1"]) - mean(before["R@1"])) / (1.0 - mean(before["R@1"])))
 
 
-def has_targets(evaluation: Evaluation) -> bool:
+def _has_targets(evaluation: Evaluation) -> bool:
     """Whether metrics can be computed here."""
     return all(answer.query.targets for part in evaluation.answers for answer in part)
 
@@ -92,7 +92,7 @@ def labels(evaluation: Evaluation) -> list[str]:
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """Everything: the setting, metrics of each stage and slice, and each query's first answers."""
     content = _setting(evaluation)
-    if has_targets(evaluation):
+    if _has_targets(evaluation):
         rows = metric_rows(evaluation)
         content["metrics"] = plain(summary(rows))
         if evaluation.models.judge is not None:

@@ -102,7 +102,7 @@ class Wanted:
     def of(phrases: Phrases, seen: Seen, facets: Facets, centre: Centre) -> "Wanted":
         """In each facet what the text wants; else anything but what it avoids; else what the reference shows."""
         wanted, avoided = centre.words(phrases.wanted), centre.words(phrases.avoided)
-        said, refused = said_of(wanted, facets), said_of(avoided, facets)
+        said, refused = _said_of(wanted, facets), _said_of(avoided, facets)
         asked = facets.total(said) > 0
         changed = asked | (facets.total(refused) > 0)
         right = np.where(facets.spread_over(asked), _news(said, seen, facets), 1.0 - np.minimum(refused, 1.0))
@@ -116,7 +116,7 @@ class Wanted:
         )
 
 
-def said_of(phrases: Vectors, facets: Facets) -> Vector:
+def _said_of(phrases: Vectors, facets: Facets) -> Vector:
     """What phrases, unit vectors [p, d] from the texts' centre, say of the facets that they name: shares, added [m]."""
     said = np.zeros(len(facets.terms), np.float32)
     for phrase in phrases:

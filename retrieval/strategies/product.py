@@ -26,10 +26,10 @@ def product(query: CompositionInput) -> Composition:
 
     A weighted product, because the reference says less about the target than the text does.
     """
-    return product_of(TEXT_SHARE)(query)
+    return _product_of(TEXT_SHARE)(query)
 
 
-def product_of(text_share: float) -> Callable[[CompositionInput], Composition]:
+def _product_of(text_share: float) -> Callable[[CompositionInput], Composition]:
     """`product` with `text_share` a in 0..1."""
 
     def fuse(to_text: Vector, to_reference: Vector) -> Vector:
