@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, text, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
 from core.models import Principal, Scope
 from core.ports import SavedResponse
+from storage.repositories.deletions import delete_some
 from storage.tables import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.transaction import Transaction
 
@@ -22,12 +23,7 @@ _FIND = select(ApiKeyRow.tenant_id, ApiKeyRow.id, ApiKeyRow.scopes).where(
     ApiKeyRow.key_sha256 == bindparam("key_sha256")
 )
 
-
-_EXPIRE = text("""
-    DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
-        SELECT tenant_id, key FROM idempotency_keys WHERE created_at < :before
-        ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-""")
+_EXPIRE = delete_some("idempotency_keys", key=("tenant_id", "key"), where="created_at < :before", order_by="created_at")
 
 
 class SqlApiKeys:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page, Queue, WaitingFor
 from core.ports import JobQuery
 from storage.arrays import any_id
+from storage.repositories.deletions import delete_some
 from storage.repositories.paging import id_key, page_of
 from storage.tables import JobRow
 from storage.tables.jobs import TERMINAL_STATES
@@ -32,15 +33,8 @@ _FILE_DELIVERY = text("""
     ON CONFLICT (job_id) DO NOTHING
 """)
 
-_STRIP_ITEMS = text("""
-    DELETE FROM job_items WHERE id IN (
-        SELECT id FROM job_items WHERE job_id = :job_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-""")
-
-_STRIP_UNITS = text("""
-    DELETE FROM work_units WHERE id IN (
-        SELECT id FROM work_units WHERE job_id = :job_id ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
-""")
+_STRIP_ITEMS = delete_some("job_items", key=("id",), where="job_id = :job_id", order_by="id")
+_STRIP_UNITS = delete_some("work_units", key=("id",), where="job_id = :job_id", order_by="id")
 
 _OPEN_IMPORT_BEFORE = text("""
     SELECT EXISTS (

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from core.models import RemoteVersion, Upload
 from storage.arrays import any_id, any_text
+from storage.repositories.deletions import delete_some
 from storage.tables import SourceRow, UploadRow
 from storage.text import storable
 from storage.transaction import Transaction
@@ -27,16 +28,14 @@ _REMEMBER = text("""
         IS DISTINCT FROM (excluded.url, excluded.etag, excluded.last_modified, excluded.sha256)
 """)
 
-_FORGET_ORPHANS = text("""
-    WITH orphans AS MATERIALIZED (
-        SELECT gallery_id, external_id FROM sources
-        WHERE seen_at < :before AND NOT EXISTS (
-            SELECT FROM images
-            WHERE images.gallery_id = sources.gallery_id AND images.external_id = sources.external_id)
-        ORDER BY gallery_id, external_id LIMIT :limit FOR UPDATE SKIP LOCKED)
-    DELETE FROM sources USING orphans
-    WHERE sources.gallery_id = orphans.gallery_id AND sources.external_id = orphans.external_id
-""")
+_FORGET_ORPHANS = delete_some(
+    "sources",
+    key=("gallery_id", "external_id"),
+    where="""seen_at < :before AND NOT EXISTS (
+        SELECT FROM images
+        WHERE images.gallery_id = sources.gallery_id AND images.external_id = sources.external_id)""",
+    order_by="gallery_id, external_id",
+)
 
 
 class SqlRemoteVersions:

@@ -85,6 +85,17 @@ def test_old_keys_expire(uow_factory: UnitOfWorkFactory) -> None:
         assert uow.idempotency.expire(before=now + timedelta(hours=1), limit=9) == 1
 
 
+def test_no_more_keys_expire_than_asked_and_none_that_is_in_use(uow_factory: UnitOfWorkFactory) -> None:
+    tenant_id, soon = add_tenant(uow_factory), datetime.now(UTC) + timedelta(hours=1)
+    with uow_factory() as uow:
+        for number in range(5):
+            uow.idempotency.begin(tenant_id, f"k{number}", "body")
+        uow.commit()
+    with uow_factory() as using, uow_factory() as uow:
+        using.idempotency.finish(tenant_id, "k0", SavedResponse("body", 202, None, {}))
+        assert [uow.idempotency.expire(before=soon, limit=3) for _ in range(3)] == [3, 1, 0]
+
+
 def test_consumers_are_the_workers_that_beat(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
     with uow_factory() as uow:
         uow.workers.beat(WorkerBeat("a", (Queue.EMBED, Queue.EMBED_GPU), "cuda", 1, "host"))
