@@ -70,25 +70,57 @@ class WebServer:
             exchange.reply(200, page, {"ETag": tag, "Content-Type": "image/jpeg"})
 
 
+@dataclass(eq=False)
+class Receiver:
+    """Of webhooks: answers with the next of its statuses, then with 204, and keeps headers and body of what came."""
+
+    statuses: list[int] = field(default_factory=list)
+    came: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def answer(self, exchange: Exchange) -> None:
+        headers = {name.lower(): value for name, value in exchange.headers.items()}
+        self.came.append((headers, exchange.rfile.read(int(headers["content-length"]))))
+        exchange.reply(self.statuses.pop(0) if self.statuses else 204)
+
+
 @contextmanager
 def web_server() -> Iterator[WebServer]:
     """A server on a free port of 127.0.0.1."""
     site = WebServer()
+    with _serving(site.answer) as site.port:
+        yield site
+
+
+@contextmanager
+def webhook_receiver() -> Iterator[Receiver]:
+    """A receiver on a free port of 127.0.0.1."""
+    receiver = Receiver()
+    with _serving(receiver.answer) as receiver.port:
+        yield receiver
+
+
+@contextmanager
+def _serving(answer: Answer) -> Iterator[int]:
+    """The port."""
 
     class Handler(Exchange):
         def do_GET(self) -> None:
-            site.answer(self)
+            answer(self)
 
         def do_POST(self) -> None:
-            site.answer(self)
+            answer(self)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        site.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield site
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()

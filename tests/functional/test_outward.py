@@ -1,10 +1,7 @@
 """What leaves the service by itself: webhooks and exports, with real workers and the scheduler."""
 
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +12,19 @@ from core.webhooks import signature
 from tests import pictures
 from tests.functional.conftest import Service, zipped
 from tests.functional.test_command_line import setr
+from tests.web import Receiver, webhook_receiver
 
 pytestmark = pytest.mark.functional
 
 
-@dataclass
-class Receiver:
-    """Refuses the first call of each job, and keeps what came."""
-
-    port: int = 0
-    came: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
-
-    def status(self, headers: dict[str, str]) -> int:
-        return 204 if sum(seen["webhook-id"] == headers["webhook-id"] for seen, _ in self.came) > 1 else 500
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    held = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            held.came.append((headers, self.rfile.read(int(headers["content-length"]))))
-            self.send_response(held.status(headers))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield held
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with webhook_receiver() as running:
+        yield running
 
 
 def test_an_import_calls_back_until_it_is_heard(service: Service, receiver: Receiver) -> None:
+    receiver.statuses = [500]
     gallery = service.gallery("calling")
     files = {"file": ("a.zip", zipped({"a.jpg": pictures.jpeg(), "b.jpg": pictures.jpeg(), "c.jpg": b"broken"}))}
     made = service.http.post(f"/galleries/{gallery}/imports", files=files, data={"callback_url": receiver.url}).json()

@@ -6,9 +6,8 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -26,46 +25,16 @@ from storage.web.fetcher import HttpFetcher
 from tests.integration.core.test_durable import Bell
 from tests.integration.core.test_upkeep import MovedClock
 from tests.integration.storage import builders
+from tests.web import Receiver, webhook_receiver
 
 pytestmark = pytest.mark.integration
 MINUTE = timedelta(minutes=1)
 
 
-@dataclass
-class Receiver:
-    """Answers with the next of its statuses, and keeps what came."""
-
-    statuses: list[int] = field(default_factory=list)
-    came: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
-    port: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    held = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            held.came.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(held.statuses.pop(0) if held.statuses else 204)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    held.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield held
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with webhook_receiver() as running:
+        yield running
 
 
 @dataclass
