@@ -9,6 +9,7 @@ from api.auth import SECURITY_SCHEMES
 from api.errors import PROBLEM_MEDIA_TYPE
 from api.schemas.common import Problem
 from api.schemas.exports import ExportResult
+from api.schemas.feedback import JudgmentOut
 from api.schemas.imports import ImportIn
 from api.schemas.indexes import ReindexResult
 from api.schemas.queries import QueryBatchResult, QueryIn, QueryResult
@@ -30,6 +31,11 @@ _IMPORT_EXAMPLES = {
     "manifest": {"value": {"source": {"manifest": "https://shop.example/catalog.csv"}, "mode": "mirror"}},
     "prefix": {"value": {"source": {"s3_prefix": "s3://catalog/summer-26/"}, "mode": "mirror"}},
     "uploads": {"value": {"source": {"upload_ids": ["0197c1de-5a3b-7c52-9f3e-0c3a5a4a6a11"]}}},
+}
+_FEEDBACK_LINES = {
+    "schema": {"type": "string", "description": "A JudgmentOut a line."},
+    "example": '{"reference": "sku-1", "text": "in red", "external_id": "sku-9", "relevant": true, "job_id": '
+    '"0197c1de-5a3b-7c52-9f3e-0c3a5a4a6a11", "judged_at": "2026-11-23T12:00:00Z"}\n',
 }
 
 
@@ -72,7 +78,7 @@ def _operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _add_schemas(spec: dict[str, Any]) -> None:
     schemas = spec["components"].setdefault("schemas", {})
     schemas.pop("HTTPError", None)  # APIFlask's own, which nothing here answers with
-    for model in (ImportIn, Problem, QueryIn, QueryResult, QueryBatchResult, ExportResult, ReindexResult):
+    for model in (ImportIn, Problem, QueryIn, QueryResult, QueryBatchResult, ExportResult, ReindexResult, JudgmentOut):
         schema = model.model_json_schema(ref_template=_REFERENCES)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
@@ -117,6 +123,8 @@ def _add_bodies(operation: dict[str, Any]) -> None:
         case "list_items":
             lines = {"schema": {"type": "string"}}
             operation["responses"]["200"]["content"].update({"application/x-ndjson": lines, "text/csv": lines})
+        case "list_feedback":
+            operation["responses"]["200"]["content"] = {"application/x-ndjson": _FEEDBACK_LINES}
 
 
 def _query_body() -> dict[str, Any]:

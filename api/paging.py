@@ -4,9 +4,13 @@ import base64
 import binascii
 import hashlib
 import json
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from core.errors import FieldError, InvalidInputError
+from core.models import Page
+
+T = TypeVar("T")
 
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
@@ -34,6 +38,18 @@ def page_key(token: str | None, filters: dict[str, Any]) -> str | None:
     if digest != _digest(filters):
         raise _wrong("belongs to other filters; repeat the filters of the first page")
     return key
+
+
+def every(page: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """The items of all pages, by what reads the page after a key. The first is read now: its errors come here."""
+    return _from(page(None), page)
+
+
+def _from(first: Page[T], page: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    yield from first.items
+    while first.next_key is not None:
+        first = page(first.next_key)
+        yield from first.items
 
 
 def _digest(filters: dict[str, Any]) -> str:

@@ -138,8 +138,17 @@ class ApiClient:
         return self._bytes(url.removeprefix(self.base_url) if own else url)
 
     def download(self, url: str, path: Path) -> None:
-        """Write what is behind a presigned URL to a file, in constant memory."""
+        """Write what is behind a presigned URL, or a path of this server, to a file, in constant memory."""
         self._retrying()(self._download_once, url, path)
+
+    def feedback(self, gallery: str, path: Path, *, since: str | None = None) -> None:
+        """Write the judgements of a gallery's results to a file, a JSON object a line."""
+        wanted = f"?{httpx.QueryParams({'since': since})}" if since else ""
+        self.download(f"/galleries/{_segment(gallery)}/feedback{wanted}", path)
+
+    def picture(self, gallery: str, image_id: str, path: Path) -> None:
+        """Write an image of the gallery to a file, as it was uploaded."""
+        self.download(f"/galleries/{_segment(gallery)}/images/{_segment(image_id)}/content", path)
 
     def export(self, gallery: str, *, vectors: bool) -> Job:
         """Have metadata, and vectors unless left out, written as Parquet files; the export job."""
@@ -286,7 +295,8 @@ class ApiClient:
         )
 
     def _download_once(self, url: str, path: Path) -> None:
-        with _reaching(url), self._http.stream("GET", url, timeout=_UPLOAD_TIMEOUT) as response:
+        url, headers = self._addressed(url)
+        with _reaching(url), self._http.stream("GET", url, headers=headers, timeout=_UPLOAD_TIMEOUT) as response:
             if not response.is_success:
                 response.read()
                 raise _api_error(response)
@@ -299,16 +309,18 @@ class ApiClient:
             return self._send_once("PUT", url, content=stream, timeout=_UPLOAD_TIMEOUT)
 
     def _send_once(self, method: str, url: str, **options: Any) -> httpx.Response:
-        if url.startswith("/"):
-            url = self.base_url + url
-            # The key is for this server only; presigned URLs elsewhere carry their own signature.
-            options["headers"] = {**self._authorization, **options.get("headers", {})}
+        url, headers = self._addressed(url)
+        options["headers"] = {**headers, **options.get("headers", {})}
         with _reaching(url):
             response = self._http.request(method, url, **options)
         self._reached = True
         if response.is_success:
             return response
         raise _api_error(response)
+
+    def _addressed(self, url: str) -> tuple[str, dict[str, str]]:
+        """A path as a URL of this server, with the key. Presigned URLs elsewhere carry their own signature."""
+        return (self.base_url + url, self._authorization) if url.startswith("/") else (url, {})
 
     def _gives_up(self, state: RetryCallState) -> bool:
         # A server that never answered is probably not there: say so soon. One that did is probably restarting.

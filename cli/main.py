@@ -35,6 +35,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "indexes": Entry("cli.commands.indexes:indexes", "List the indexes of a gallery."),
         "activate": Entry("cli.commands.indexes:activate", "Switch a gallery to another index, or back."),
         "schedule": Entry("cli.commands.schedules:schedule", "Import or re-index a gallery every night, by itself."),
+        "feedback": Entry("cli.commands.feedback:feedback", "Fetch judgements of results, ready for training."),
         "export": Entry("cli.commands.exports:export_command", "Fetch metadata and vectors as Parquet files."),
     },
     "Run it on this machine": {

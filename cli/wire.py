@@ -166,3 +166,5 @@ class Image(TypedDict):
     id: str
     external_id: str
     attributes: Json
+    sha256: str
+    media_type: str

@@ -13,6 +13,7 @@ from core.ports import (
     Blobs,
     Candidates,
     ConceptStore,
+    FeedbackStore,
     Galleries,
     IdempotencyKeys,
     Images,
@@ -34,6 +35,7 @@ from core.settings import Settings
 from storage.engine import create_engine
 from storage.repositories.access import SqlApiKeys, SqlIdempotencyKeys
 from storage.repositories.blobs import SqlBlobs
+from storage.repositories.feedback import SqlFeedback
 from storage.repositories.galleries import SqlGalleries
 from storage.repositories.images import SqlImages
 from storage.repositories.indexes import SqlConcepts, SqlIndexes
@@ -91,6 +93,7 @@ class SqlUnitOfWork:
     idempotency: IdempotencyKeys
     webhooks: Webhooks
     schedules: Schedules
+    feedback: FeedbackStore
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -124,6 +127,7 @@ class SqlUnitOfWork:
         self.idempotency = SqlIdempotencyKeys(transaction)
         self.webhooks = SqlWebhooks(transaction)
         self.schedules = SqlSchedules(transaction)
+        self.feedback = SqlFeedback(transaction)
         return self
 
     def __exit__(

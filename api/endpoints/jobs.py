@@ -12,13 +12,13 @@ from flask import Response, request
 from api.auth import principal, protected
 from api.idempotency import idempotent
 from api.long_poll import wait_for_change
-from api.paging import MAX_PAGE_SIZE, page_key, page_token
+from api.paging import MAX_PAGE_SIZE, every, page_key, page_token
 from api.replies import accepted, job_headers, json_reply, not_modified, present, unchanged
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
 from core import exports, jobs, querybatches, results, retries
 from core.context import Context
-from core.models import ItemOutcome, Job, JobKind, Page, Principal, Scope
+from core.models import ItemOutcome, Job, JobKind, Scope
 from core.ports import JobQuery
 
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
@@ -124,20 +124,9 @@ def _with_result(ctx: Context, job: Job) -> Job:
 
 def _export(job_id: UUID, query: jobs.ItemQuery, media_type: str) -> Response:
     ctx, who = context(), principal()
-    first = jobs.list_items(ctx, who, job_id, query)  # errors must come before the first byte
-    items = _all_items(ctx, who, job_id, query, first=first)
+    items = every(lambda after: jobs.list_items(ctx, who, job_id, replace(query, after=after or query.after)))
     lines = _csv_lines(items) if media_type == CSV else (f"{item_out(item).model_dump_json()}\n" for item in items)
     return Response(lines, mimetype=media_type, headers={"X-Content-Type-Options": "nosniff"})
-
-
-def _all_items(
-    ctx: Context, who: Principal, job_id: UUID, query: jobs.ItemQuery, *, first: Page[ItemOutcome]
-) -> Iterator[ItemOutcome]:
-    page = first
-    yield from page.items
-    while page.next_key is not None:
-        page = jobs.list_items(ctx, who, job_id, replace(query, after=page.next_key))
-        yield from page.items
 
 
 def _csv_lines(items: Iterable[ItemOutcome]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from core.models.access import Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
+from core.models.feedback import Feedback, Kept
 from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, WaitingFor
 from core.models.queries import BatchPart, Candidate, Explanation, QueryParams, RerankOptions
 from core.models.schedules import Schedule, SkippedTick
@@ -51,6 +52,7 @@ __all__ = [
     "Device",
     "EncoderIdentity",
     "Explanation",
+    "Feedback",
     "Gallery",
     "Image",
     "ImageDraft",
@@ -62,6 +64,7 @@ __all__ = [
     "JobKind",
     "JobStage",
     "JobState",
+    "Kept",
     "NewUnit",
     "Outcome",
     "Page",

@@ -5,6 +5,7 @@ Adapters translate every driver error into `core.errors`; an unreachable service
 
 from core.ports.access import ApiKeys, IdempotencyKeys, SavedResponse
 from core.ports.catalog import BlobRef, Blobs, Fingerprints, Galleries, Images, StoredImage, Traits, Written
+from core.ports.feedback import FeedbackQuery, FeedbackStore
 from core.ports.jobs import BatchParts, Candidates, JobItems, JobQuery, Jobs
 from core.ports.method import (
     Captioner,
@@ -42,6 +43,8 @@ __all__ = [
     "Doorbell",
     "Encoder",
     "EncoderRegistry",
+    "FeedbackQuery",
+    "FeedbackStore",
     "Fetch",
     "Fetched",
     "Fetcher",

@@ -5,6 +5,7 @@ from typing import Protocol, Self
 
 from core.ports.access import ApiKeys, IdempotencyKeys
 from core.ports.catalog import Blobs, Galleries, Images
+from core.ports.feedback import FeedbackStore
 from core.ports.jobs import BatchParts, Candidates, JobItems, Jobs
 from core.ports.schedules import Schedules
 from core.ports.sources import RemoteVersions, Uploads
@@ -35,6 +36,7 @@ class UnitOfWork(Protocol):
     idempotency: IdempotencyKeys
     webhooks: Webhooks
     schedules: Schedules
+    feedback: FeedbackStore
 
     def __enter__(self) -> Self:
         """Begin."""

@@ -3,6 +3,7 @@
 from storage.tables.access import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.tables.base import Base
 from storage.tables.catalog import BlobRow, GalleryCountRow, GalleryRow, ImageRow
+from storage.tables.feedback import FeedbackRow
 from storage.tables.jobs import BatchPartRow, CandidateRow, JobItemRow, JobRow
 from storage.tables.numbers import ImageNumberRow
 from storage.tables.schedules import ScheduleRow
@@ -19,6 +20,7 @@ __all__ = [
     "CandidateRow",
     "ConceptRow",
     "DeliveryRow",
+    "FeedbackRow",
     "GalleryCountRow",
     "GalleryRow",
     "IdempotencyKeyRow",

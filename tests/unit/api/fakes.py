@@ -19,12 +19,14 @@ from core.models import (
     Blob,
     Candidate,
     Consumers,
+    Feedback,
     Gallery,
     Image,
     ImageState,
     ItemOutcome,
     Job,
     JobState,
+    Kept,
     NewUnit,
     Outcome,
     Page,
@@ -36,7 +38,7 @@ from core.models import (
     Upload,
     WaitingFor,
 )
-from core.ports import JobQuery, SavedResponse, UnitOfWorkFactory
+from core.ports import FeedbackQuery, JobQuery, SavedResponse, StoredImage, UnitOfWorkFactory
 from core.settings import Settings
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -117,6 +119,14 @@ class FakeImages:
     def find(self, gallery_id: UUID, external_id: str) -> Image | None:
         named = (row for row in self.rows.values() if (row.gallery_id, row.external_id) == (gallery_id, external_id))
         return next(named, None)
+
+    def current(self, gallery_id: UUID, external_ids: Sequence[str]) -> dict[str, StoredImage]:
+        found = (self.find(gallery_id, external_id) for external_id in external_ids)
+        return {
+            row.external_id: StoredImage(row.id, row.blob.sha256, row.attributes, row.last_job_id, row.version)
+            for row in found
+            if row is not None
+        }
 
     def many(self, image_ids: Sequence[UUID]) -> dict[UUID, Image]:
         return {image_id: self.rows[image_id] for image_id in image_ids if image_id in self.rows}
@@ -297,6 +307,28 @@ class FakeSchedules:
 
 
 @dataclass
+class FakeFeedback:
+    rows: dict[tuple[UUID, str], Feedback] = field(default_factory=dict)
+
+    def keep(self, judged: Sequence[Feedback]) -> Kept:
+        known = [self.rows.get((one.job_id, one.external_id)) for one in judged]
+        differ = [old is None or old.relevant != one.relevant for old, one in zip(known, judged, strict=True)]
+        self.rows |= {(one.job_id, one.external_id): one for one, new in zip(judged, differ, strict=True) if new}
+        stored = known.count(None)
+        return Kept(stored=stored, changed=sum(differ) - stored, unchanged=len(judged) - sum(differ))
+
+    def page(self, gallery_id: UUID, query: FeedbackQuery) -> Page[Feedback]:
+        rows = [
+            (str(one.id), one)
+            for one in self.rows.values()
+            if one.gallery_id == gallery_id
+            and (query.since is None or one.judged_at >= query.since)
+            and (query.incomplete or one.is_triplet)
+        ]
+        return _page(sorted(rows, key=lambda pair: pair[0]), query.size, query.after)
+
+
+@dataclass
 class FakeStore:
     """Every repository; `available` False is a Postgres that is away."""
 
@@ -312,6 +344,7 @@ class FakeStore:
     idempotency: FakeIdempotency = field(default_factory=FakeIdempotency)
     uploads: FakeUploads = field(default_factory=FakeUploads)
     schedules: FakeSchedules = field(default_factory=FakeSchedules)
+    feedback: FakeFeedback = field(default_factory=FakeFeedback)
     available: bool = True
 
     def __post_init__(self) -> None:
