@@ -39,9 +39,13 @@ SCENE_PARAPHRASES: Mapping[Split, Mapping[str, tuple[str, ...]]] = MappingProxyT
 def scene_text(style: str, changes: Sequence[Change], scene: str, *, split: Split, rng: np.random.Generator) -> str:
     """Words of one of the styles of `SCENE_PARAPHRASES`, for `changes` and the target's `scene`."""
     new = " and ".join(value_phrase(change.attribute, change.new, rng=rng) for change in changes)
-    places = [words for words in SCENE_WORDS[scene] if words.startswith(_PLACED)]
     template = _pick(rng, SCENE_PARAPHRASES[split][style])
-    return template.format(new=new, scene=_pick(rng, places))
+    return template.format(new=new, scene=_pick(rng, places_of(scene)))
+
+
+def places_of(scene: str) -> list[str]:
+    """Words for `scene` that say where a product is ("on the beach")."""
+    return [words for words in SCENE_WORDS[scene] if words.startswith(_PLACED)]
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ class JudgeShape:
     """Sizes of the language model; the vision tower has the encoder's."""
 
     hidden: int = 160
-    layers: int = 5
+    layers: int = 7
     heads: int = 5
     intermediate: int = 384
 

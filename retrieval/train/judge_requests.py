@@ -8,12 +8,15 @@ from enum import StrEnum
 import numpy as np
 
 from retrieval.datasets.products import CATEGORIES, SCENES, Product, Shot, Split, values_of
-from retrieval.datasets.synthcir_texts import SCENE_PARAPHRASES, scene_text
+from retrieval.datasets.synthcir_texts import SCENE_PARAPHRASES, places_of, scene_text
 from retrieval.datasets.texts import Change, Style, relative_text
+from retrieval.train.judge_texts import Meaning, loose_text
 
-_STYLES = (Style.SINGLE, Style.SINGLE, Style.DOUBLE, Style.KEEP, Style.NEGATION)
+_STYLES = (Style.SINGLE, Style.DOUBLE, Style.DOUBLE, Style.KEEP, Style.NEGATION, Style.NEGATION)
 _SCENE_STYLES = tuple(SCENE_PARAPHRASES[Split.TRAIN])
 _ABOUT_THE_SCENE = 0.25
+_LOOSE = 0.6
+"""Share of the texts that follow no template."""
 _IN_THE_SAME_SCENE = 0.5
 _VERY_SAME_PHOTO = 0.5
 _TRIES = 20
@@ -81,10 +84,8 @@ class PictureIndex:
                 style = _STYLES[int(rng.integers(len(_STYLES)))]
                 changes = _changes(product, rng, count=2 if style is Style.DOUBLE else 1)
                 kept = [name for name in product.attributes() if name not in {change.attribute for change in changes}]
-                text = relative_text(
-                    changes, style=style, split=Split.TRAIN, rng=rng, kept=kept[int(rng.integers(len(kept)))]
-                )
-                found = Request(reference, text.text, _changed(product, changes))
+                text = _worded(changes, style, kept[int(rng.integers(len(kept)))], rng)
+                found = Request(reference, text, _changed(product, changes))
             if found.wanted in self:
                 return found
 
@@ -115,7 +116,12 @@ class PictureIndex:
         if style != "keep-scene":
             others = [other for other in SCENES if other != shot.scene]
             scene = others[int(rng.integers(len(others)))]
-        text = scene_text(style, changes, scene, split=Split.TRAIN, rng=rng)
+        if rng.random() < _LOOSE:
+            places = places_of(scene)
+            place = places[int(rng.integers(len(places)))] if style != "keep-scene" else None
+            text = loose_text(Meaning(changes, place=place, keeps_scene=place is None), rng)
+        else:
+            text = scene_text(style, changes, scene, split=Split.TRAIN, rng=rng)
         return Request(reference, text, _changed(shot.product, changes), scene)
 
 
@@ -127,6 +133,12 @@ def other_value(product: Product, name: str, rng: np.random.Generator, *, same_d
         alike = [value for value in options if CATEGORIES[value].detail == product.detail_name]
         options = alike or [current]
     return options[int(rng.integers(len(options)))]
+
+
+def _worded(changes: Sequence[Change], style: Style, kept: str, rng: np.random.Generator) -> str:
+    if rng.random() < _LOOSE:
+        return loose_text(Meaning(changes, kept=kept), rng)
+    return relative_text(changes, style=style, split=Split.TRAIN, rng=rng, kept=kept).text
 
 
 def _changes(product: Product, rng: np.random.Generator, *, count: int) -> list[Change]:

@@ -25,7 +25,7 @@ from retrieval.train.judge_words import (
 SMALL_DETAILS = frozenset({"handle", "strap", "brim"})
 """Details of a few pixels: read last, and least surely."""
 _SMALL = 0.5
-_BLANKED = 0.25
+_BLANKED = 0.4
 """Share of filler words that a training text loses: shoppers' own are unknown to the tokenizer."""
 
 

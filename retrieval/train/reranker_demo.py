@@ -78,7 +78,7 @@ class Phase:
 _CURRICULUM = (
     Phase("reading", (Task.READ,), steps=1500, batch=128, tower_rate=0.4),
     Phase("details", (Task.READ_SMALL,), steps=1500, pictures=48_000, batch=128, tower_rate=0.4),
-    Phase("comparing", (*(Task.COMPOSE,) * 8, Task.DESCRIBE, Task.ASK), steps=2500, pictures=30_000),
+    Phase("comparing", (*(Task.COMPOSE,) * 8, Task.DESCRIBE, Task.ASK), steps=3500, pictures=30_000),
 )
 
 
@@ -103,6 +103,7 @@ class _Training:
         self.padding = tokenizer.pad_token_id
         self.image = network.config.image_token_index
         self.slots = {token_ids(tokenizer, slot)[0]: slot for slot in (*WANT, *SEE, *SAME)}
+        self.agreeing = torch.tensor(token_ids(tokenizer, *SAME))
         self.weights = torch.ones(len(tokenizer))
         self.weights[token_ids(tokenizer, NOT_SAME)] = _WEIGHT_OF_A_DIFFERENCE
         self._features: Tensor | None = None
@@ -286,8 +287,9 @@ def _step(training: _Training, phase: Phase, rng: np.random.Generator) -> tuple[
 def _logits(training: _Training, batch: Batch, features: Tensor) -> tuple[Tensor, Tensor]:
     """Logits float32 [places, vocabulary] of notes and of words.
 
-    Notes are read one layer before the last (deep supervision, arXiv 1409.5185), which leaves the last one to combine
-    them.
+    Notes are read before the last layer (deep supervision, arXiv 1409.5185), which leaves that one to combine them; and
+    what is wanted and what is seen two layers earlier still than whether they agree, which follows from them (one layer
+    is too little for that: it did not learn to compare ten colours).
     """
     network = training.network
     pictures = network.model.multi_modal_projector(features)
@@ -295,5 +297,7 @@ def _logits(training: _Training, batch: Batch, features: Tensor) -> tuple[Tensor
     embedded = embedded.masked_scatter((batch.ids == training.image)[..., None], pictures.flatten(0, 1))
     body = network.model.language_model
     output = body(inputs_embeds=embedded, use_cache=False, output_hidden_states=True)
-    inner = body.norm(output.hidden_states[-2][batch.notes >= 0])
+    asked = batch.notes >= 0
+    late = torch.isin(batch.ids[asked], training.agreeing)[:, None]
+    inner = body.norm(torch.where(late, output.hidden_states[-2][asked], output.hidden_states[-4][asked]))
     return network.lm_head(inner).float(), network.lm_head(output.last_hidden_state[batch.words >= 0]).float()

@@ -29,7 +29,7 @@ from retrieval.train.pictures import training_shots
 from retrieval.train.reranker_demo import JudgeRecipe, Phase, collate, train_judge_base
 
 ENCODER = EncoderShape(20, 10, embed_dim=16, vision_width=64, vision_layers=1, text_width=48, text_layers=1)
-SHAPE = JudgeShape(hidden=32, layers=2, heads=1, intermediate=32)
+SHAPE = JudgeShape(hidden=32, layers=4, heads=1, intermediate=32)
 SHOTS = training_shots(Split.TRAIN, count=400, seed=2)
 
 
