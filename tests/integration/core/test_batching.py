@@ -172,15 +172,10 @@ def shop(uow_factory: UnitOfWorkFactory, object_store: S3ObjectStore, services: 
     names = [f"sku-{number}" for number in range(5)]
     ids = builders.add_images(uow_factory, gallery, names, [{"price": n, "product": n // 2} for n in range(5)])
     object_store.put(blob_key(tenant_id, builders.blob().sha256), picture("red"), media_type="image/png")
-    index = builders.index(gallery)
     vectors = np.eye(5, DIM, dtype=np.float32) + 0.1 * np.arange(5, 0, -1, dtype=np.float32)[:, None] / 5
-    with uow_factory() as uow:
-        uow.indexes.add(index)
-        uow.indexes.set_identity(index.id, IDENTITY)
-        uow.vectors.ensure(index.id, DIM)
-        uow.vectors.upsert(index.id, [ids[name] for name in names], vectors.astype(np.float32))
-        uow.galleries.update(replace(gallery, active_index_id=index.id))
-        uow.commit()
+    builders.add_active_index(
+        uow_factory, gallery, IDENTITY, {ids[name]: vectors[number] for number, name in enumerate(names)}
+    )
     return Shop(ctx, Principal(tenant_id, uuid4(), frozenset()), gallery, ids, Words())
 
 

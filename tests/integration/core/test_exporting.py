@@ -68,14 +68,10 @@ def shop(uow_factory: UnitOfWorkFactory, services: RunningServices, object_store
     gallery = builders.add_gallery(uow_factory, tenant_id)
     names = [f"sku-{number:02d}" for number in range(25)]
     ids = builders.add_images(uow_factory, gallery, names, [{"price": n, "name": "röd"} for n in range(25)])
-    index = builders.index(gallery)
-    with uow_factory() as uow:
-        uow.indexes.add(index)
-        uow.indexes.set_identity(index.id, IDENTITY)
-        uow.vectors.ensure(index.id, DIM)
-        uow.vectors.upsert(index.id, [ids[name] for name in names[:-1]], np.eye(25, DIM, dtype=np.float32)[:-1])
-        uow.galleries.update(replace(gallery, active_index_id=index.id))
-        uow.commit()
+    vectors = np.eye(25, DIM, dtype=np.float32)
+    builders.add_active_index(
+        uow_factory, gallery, IDENTITY, {ids[name]: vectors[number] for number, name in enumerate(names[:-1])}
+    )
     return Shop(ctx, Principal(tenant_id, uuid4(), frozenset()), gallery, ids)
 
 

@@ -1,11 +1,13 @@
 """Rows for tests: whatever a test does not care about has a value already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
+
+import numpy as np
 
 from core.ids import new_id
 from core.models import (
@@ -13,6 +15,7 @@ from core.models import (
     Blob,
     Counters,
     Device,
+    EncoderIdentity,
     Gallery,
     ImageDraft,
     Index,
@@ -24,6 +27,7 @@ from core.models import (
     NewUnit,
     Queue,
     UnitKind,
+    Vector,
 )
 from core.ports import UnitOfWork, UnitOfWorkFactory
 
@@ -124,6 +128,20 @@ def add_images(
         ids = upsert_images(uow, to, external_ids, attributes)
         uow.commit()
     return ids
+
+
+def add_active_index(
+    uow_factory: UnitOfWorkFactory, of: Gallery, identity: EncoderIdentity, vectors: Mapping[UUID, Vector]
+) -> None:
+    """The gallery's active index, with vectors float32 [d] by image id."""
+    made = index(of)
+    with uow_factory() as uow:
+        uow.indexes.add(made)
+        uow.indexes.set_identity(made.id, identity)
+        uow.vectors.ensure(made.id, identity.dim)
+        uow.vectors.upsert(made.id, list(vectors), np.stack(list(vectors.values())))
+        uow.galleries.update(replace(of, active_index_id=made.id))
+        uow.commit()
 
 
 def upsert_images(

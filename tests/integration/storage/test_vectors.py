@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -123,44 +123,41 @@ def test_a_build_that_is_stopped_ends_at_once_and_the_next_one_clears_up(
         assert uow.vectors.built(generation.id) == 1.0
 
 
-def test_one_builds_at_a_time(
-    uow_factory: UnitOfWorkFactory, engine: Engine, builder: VectorBuilder, generation: Generation
-) -> None:
+@contextmanager
+def building(engine: Engine, builder: VectorBuilder, generation: Generation) -> Iterator[Future[bool]]:
+    """A build that runs in a thread, and cannot end before the block does."""
     asked = threading.Event()
 
     def stopping() -> bool:
         asked.set()
         return False
 
-    with ThreadPoolExecutor(1) as threads:
-        with held_up(engine, generation):
-            first = threads.submit(builder.build, generation.id, stopping=stopping)
-            assert asked.wait(30)
-            assert not builder.build(generation.id, stopping=never)
-            with uow_factory() as uow:
-                assert 0 <= uow.vectors.built(generation.id) < 1
-        assert first.result()
+    with ThreadPoolExecutor(1) as threads, held_up(engine, generation):
+        build = threads.submit(builder.build, generation.id, stopping=stopping)
+        assert asked.wait(30)
+        yield build
+
+
+def test_one_builds_at_a_time(
+    uow_factory: UnitOfWorkFactory, engine: Engine, builder: VectorBuilder, generation: Generation
+) -> None:
+    with building(engine, builder, generation) as first:
+        assert not builder.build(generation.id, stopping=never)
+        with uow_factory() as uow:
+            assert 0 <= uow.vectors.built(generation.id) < 1
+    assert first.result()
 
 
 def test_dropping_ends_a_build(
     uow_factory: UnitOfWorkFactory, engine: Engine, builder: VectorBuilder, generation: Generation
 ) -> None:
-    asked = threading.Event()
-
-    def stopping() -> bool:
-        asked.set()
-        return False
-
-    with ThreadPoolExecutor(1) as threads:
-        with held_up(engine, generation):
-            building = threads.submit(builder.build, generation.id, stopping=stopping)
-            assert asked.wait(30)
-            with engine.connect() as canceller:  # what `drop` begins with; the lock that holds it up is ours
-                SqlVectors(Transaction(canceller), ef_search=10, exact_below=1).end_build(generation.id)
-            assert not building.result()
-        with uow_factory() as uow:
-            uow.vectors.drop(generation.id)
-            uow.commit()
+    with building(engine, builder, generation) as build:
+        with engine.connect() as canceller:  # what `drop` begins with; the lock that holds it up is ours
+            SqlVectors(Transaction(canceller), ef_search=10, exact_below=1).end_build(generation.id)
+        assert not build.result()
+    with uow_factory() as uow:
+        uow.vectors.drop(generation.id)
+        uow.commit()
     assert not builder.build(generation.id, stopping=never)
 
 
