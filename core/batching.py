@@ -31,11 +31,11 @@ from core.keys import batch_part_key
 from core.lease import still_moving
 from core.models import BatchPart, Candidate, ClaimedUnit, Gallery, ItemOutcome, Job, NewUnit, QueryParams, Queue
 from core.ports import UnitOfWork
-from core.queries import NewQuery, check, resolve
+from core.queries import NewQuery, check, resolve, stored_query
 from core.querybatches import MEDIA_TYPE, rerank_unit
 from core.reranking import Judging
 from core.results import passing, rows, with_rows
-from core.search import result_facts, stored_query
+from core.search import result_facts
 
 JUDGED_AT_ONCE = 4
 _OF_SINGLE_QUERIES = frozenset({"provisional", "timings_ms"})

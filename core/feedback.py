@@ -10,7 +10,7 @@ from core.ids import new_id
 from core.jobs import TERMINAL
 from core.models import Feedback, Gallery, Job, JobKind, Kept, Page, Principal
 from core.ports import FeedbackQuery, UnitOfWork
-from core.search import query_params
+from core.queries import query_params
 
 MAX_JUDGMENTS = 500
 

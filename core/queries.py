@@ -1,5 +1,6 @@
 """Submitting a query, and reading its ranked result."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -101,6 +102,22 @@ def check(ctx: Context, new: NewQuery) -> None:
 def resolve(ctx: Context, uow: UnitOfWork, gallery: Gallery, new: NewQuery) -> QueryParams:
     """What workers read of a query. NotFoundError when its reference is no image of the gallery."""
     return _with_reference(uow, gallery, new, _params(ctx, new))
+
+
+def query_params(job: Job) -> QueryParams:
+    """The query that a job carries."""
+    return stored_query(job.params)
+
+
+def stored_query(stored: Mapping[str, Any]) -> QueryParams:
+    """A query that was stored as JSON."""
+    raw = dict(stored)
+    rerank, region = raw.pop("rerank"), raw.pop("reference_region")
+    return QueryParams(
+        **raw,
+        rerank=RerankOptions(**rerank) if rerank else None,
+        reference_region=tuple(region) if region else None,
+    )
 
 
 def _validate(new: NewQuery) -> None:

@@ -9,8 +9,7 @@ from core.limits import picture_limits
 from core.models import ClaimedUnit, ItemOutcome, Job, QueryParams, Queue
 from core.pictures import inspect
 from core.ports import Fetcher, NotModified, UnitOfWork
-from core.queries import REFERENCE_MEDIA_TYPE, search_unit
-from core.search import query_params
+from core.queries import REFERENCE_MEDIA_TYPE, query_params, search_unit
 from core.settings import MEBIBYTE
 
 

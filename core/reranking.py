@@ -16,7 +16,7 @@ from core.keys import blob_key
 from core.models import Candidate, ClaimedUnit, Image, ItemOutcome, Job, QueryParams, Queue
 from core.pictures import decode
 from core.ports import Judge, UnitOfWork
-from core.search import query_params
+from core.queries import query_params
 
 log = structlog.get_logger()
 

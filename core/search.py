@@ -1,6 +1,6 @@
 """Stage 1 of a single query: answer it, publish the coarse order, and hand on to the judge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,28 +15,12 @@ from core.models import (
     ItemOutcome,
     Job,
     NewUnit,
-    QueryParams,
     Queue,
     RerankOptions,
     UnitKind,
 )
 from core.ports import UnitOfWork
-
-
-def query_params(job: Job) -> QueryParams:
-    """The query that a job carries."""
-    return stored_query(job.params)
-
-
-def stored_query(stored: Mapping[str, Any]) -> QueryParams:
-    """A query that was stored as JSON."""
-    raw = dict(stored)
-    rerank, region = raw.pop("rerank"), raw.pop("reference_region")
-    return QueryParams(
-        **raw,
-        rerank=RerankOptions(**rerank) if rerank else None,
-        reference_region=tuple(region) if region else None,
-    )
+from core.queries import query_params
 
 
 def result_facts(answer: Answer, *, provisional: bool = False) -> dict[str, Any]:

@@ -75,10 +75,14 @@ def test_a_reference_by_url_is_searched_with_and_judged(service: Service, site: 
     gallery = service.gallery("reference-urls")
     nightly(service, gallery, site)
     site.forget()
-    reference = {"url": site.url("/p/7.jpg"), "region": [0, 0, 1, 1]}
-    job = service.query(gallery, reference=reference, text="in another colour", include_reference=True, top_k=3)
-    assert (job["state"], job["result"]["reranked"]) == ("succeeded", True), job
-    assert "sku-7" in {row["external_id"] for row in job["result"]["results"]}
+    asked = {"text": "in another colour", "include_reference": True, "top_k": 3}
+    by_url, by_name = (
+        service.query(gallery, reference=reference | {"region": [0, 0, 1, 1]}, **asked)
+        for reference in ({"url": site.url("/p/7.jpg")}, {"external_id": "sku-7"})
+    )
+    assert (by_url["state"], by_url["result"]["reranked"]) == ("succeeded", True), by_url
+    found, expected = ([row["external_id"] for row in job["result"]["results"]] for job in (by_url, by_name))
+    assert found == expected
     assert site.bodies == ["/p/7.jpg"]
 
 

@@ -214,6 +214,7 @@ def test_another_tenant_sees_nothing(call: Call, stranger: Call, ctx: Context, a
         "create_query": {"json": {"text": "red"}},
         "create_query_batch": {"data": {"file": (BytesIO(b'{"text": "red"}'), "q.jsonl")}},
         "create_export": {"json": {}},
+        "give_feedback": {"json": {"judgments": [{"external_id": "sku-1", "relevant": True}]}},
         "create_index": {"json": {}},
         "put_schedule": {"json": {"cron": "0 3 * * *", "source": {"urls": ["https://a.example/1.jpg"]}}},
         "create_uploads": {"json": {"files": [{"filename": "a.jpg", "size_bytes": 1}]}},

@@ -77,6 +77,7 @@ def test_another_tenants_objects_do_not_exist(
         "create_query": {"json": {"text": "red"}},
         "create_query_batch": {"data": {"file": (BytesIO(b'{"text": "red"}'), "q.jsonl")}},
         "create_export": {"json": {}},
+        "give_feedback": {"json": {"judgments": [{"external_id": "sku-1", "relevant": True}]}},
         "create_index": {"json": {}},
         "create_import": {"data": {"file": (BytesIO(b"x"), "a.jpg")}},
         "put_schedule": {"json": {"cron": "0 3 * * *", "source": {"urls": ["https://a.example/1.jpg"]}}},
