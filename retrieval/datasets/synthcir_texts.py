@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from retrieval.datasets.products import Split
-from retrieval.datasets.texts import Change, value_phrase
+from retrieval.datasets.texts import Change, pick, value_phrase
 from retrieval.datasets.wording import SCENE_WORDS
 
 _PLACED = ("in ", "on ", "at ", "by ", "among ")
@@ -39,14 +39,10 @@ SCENE_PARAPHRASES: Mapping[Split, Mapping[str, tuple[str, ...]]] = MappingProxyT
 def scene_text(style: str, changes: Sequence[Change], scene: str, *, split: Split, rng: np.random.Generator) -> str:
     """Words of one of the styles of `SCENE_PARAPHRASES`, for `changes` and the target's `scene`."""
     new = " and ".join(value_phrase(change.attribute, change.new, rng=rng) for change in changes)
-    template = _pick(rng, SCENE_PARAPHRASES[split][style])
-    return template.format(new=new, scene=_pick(rng, places_of(scene)))
+    template = pick(rng, SCENE_PARAPHRASES[split][style])
+    return template.format(new=new, scene=pick(rng, places_of(scene)))
 
 
 def places_of(scene: str) -> list[str]:
     """Words for `scene` that say where a product is ("on the beach")."""
     return [words for words in SCENE_WORDS[scene] if words.startswith(_PLACED)]
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
 from retrieval.datasets.products import Product, Split
 from retrieval.datasets.wording import ANY_PRODUCT, ASPECTS, NOUNS, SCENE_WORDS, WORDINGS
+
+Option = TypeVar("Option")
 
 
 class Style(StrEnum):
@@ -84,26 +87,26 @@ _OPENINGS = ("", "", "a ", "a ", "a photo of a ", "the ", "product photo of a ")
 def caption(product: Product, *, rng: np.random.Generator, names: Sequence[str], scene: str | None = None) -> str:
     """A caption that tells exactly the attributes in `names` (and the scene, if given), in varied order and words."""
     values = product.attributes()
-    noun = _pick(rng, NOUNS[product.category] if "category" in names else ANY_PRODUCT)
+    noun = pick(rng, NOUNS[product.category] if "category" in names else ANY_PRODUCT)
     before: list[str] = []
     after: list[str] = []
     for name in rng.permutation([name for name in names if name != "category"]):
         wording = WORDINGS[values[str(name)]]
         if wording.before and (not wording.after or rng.random() < 0.6):  # noqa: PLR2004 - mostly adjectives
-            before.append(_pick(rng, wording.before))
+            before.append(pick(rng, wording.before))
         else:
-            after.append(_pick(rng, wording.after))
+            after.append(pick(rng, wording.after))
     if scene is not None:
-        after.append(_pick(rng, SCENE_WORDS[scene]))
-    return _pick(rng, _OPENINGS) + " ".join([*before, noun, *after])
+        after.append(pick(rng, SCENE_WORDS[scene]))
+    return pick(rng, _OPENINGS) + " ".join([*before, noun, *after])
 
 
 def value_phrase(attribute: str, value: str, *, rng: np.random.Generator) -> str:
     """A short phrase for one value as a relative text would use it: "red", "in red", "with long sleeves", "a mug"."""
     if attribute == "category":
-        return _pick(rng, ("a ", "")) + _pick(rng, NOUNS[value])
+        return pick(rng, ("a ", "")) + pick(rng, NOUNS[value])
     wording = WORDINGS[value]
-    return _pick(rng, (*wording.before, *wording.after))
+    return pick(rng, (*wording.before, *wording.after))
 
 
 def relative_text(
@@ -114,15 +117,16 @@ def relative_text(
     templates = PARAPHRASES[split]
     if style is Style.NEGATION:
         old = value_phrase(changes[0].attribute, changes[0].old, rng=rng)
-        text = _pick(rng, templates.negation).format(new=new, old=old)
+        text = pick(rng, templates.negation).format(new=new, old=old)
     elif style is Style.KEEP:
         if kept is None:
             raise ValueError("style keep needs the name of the attribute to keep: pass kept=")
-        text = _pick(rng, templates.keep).format(new=new, aspect=_pick(rng, ASPECTS[kept]))
+        text = pick(rng, templates.keep).format(new=new, aspect=pick(rng, ASPECTS[kept]))
     else:
-        text = _pick(rng, templates.change).format(new=new)
+        text = pick(rng, templates.change).format(new=new)
     return RelativeText(text, tuple(changes), style, (kept,) if kept and style is Style.KEEP else ())
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+def pick(rng: np.random.Generator, options: Sequence[Option]) -> Option:
+    """One of the options, each as likely as the others."""
     return options[int(rng.integers(len(options)))]

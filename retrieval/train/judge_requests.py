@@ -9,7 +9,7 @@ import numpy as np
 
 from retrieval.datasets.products import CATEGORIES, SCENES, Product, Shot, Split, values_of
 from retrieval.datasets.synthcir_texts import SCENE_PARAPHRASES, places_of, scene_text
-from retrieval.datasets.texts import Change, Style, relative_text
+from retrieval.datasets.texts import Change, Style, pick, relative_text
 from retrieval.train.judge_texts import Meaning, loose_text
 
 _STYLES = (Style.SINGLE, Style.DOUBLE, Style.DOUBLE, Style.KEEP, Style.NEGATION, Style.NEGATION)
@@ -60,7 +60,7 @@ class PictureIndex:
         numbers = self._by_product[product]
         if scene is not None:
             numbers = [number for number in numbers if self.shots[number].scene == scene] or numbers
-        return numbers[int(rng.integers(len(numbers)))]
+        return pick(rng, numbers)
 
     def neighbour(self, product: Product, rng: np.random.Generator, *, changes: int = 1) -> Product | None:
         """A product of the index that differs in `changes` attributes, if a few tries find one."""
@@ -81,10 +81,10 @@ class PictureIndex:
             if rng.random() < _ABOUT_THE_SCENE:
                 found = self._about_the_scene(reference, rng)
             else:
-                style = _STYLES[int(rng.integers(len(_STYLES)))]
+                style = pick(rng, _STYLES)
                 changes = _changes(product, rng, count=2 if style is Style.DOUBLE else 1)
                 kept = [name for name in product.attributes() if name not in {change.attribute for change in changes}]
-                text = _worded(changes, style, kept[int(rng.integers(len(kept)))], rng)
+                text = _worded(changes, style, pick(rng, kept), rng)
                 found = Request(reference, text, _changed(product, changes))
             if found.wanted in self:
                 return found
@@ -102,7 +102,7 @@ class PictureIndex:
         elif kind is Candidate.TWO_OFF:
             product = self.neighbour(request.wanted, rng, changes=2)
         if product is None or kind is Candidate.OTHER:
-            product = self.shots[int(rng.integers(len(self.shots)))].product
+            product = pick(rng, self.shots).product
         if kind is Candidate.ELSEWHERE:
             return self.picture(product, rng)
         scene = request.scene or (shot.scene if rng.random() < _IN_THE_SAME_SCENE else None)
@@ -110,15 +110,14 @@ class PictureIndex:
 
     def _about_the_scene(self, reference: int, rng: np.random.Generator) -> Request:
         shot = self.shots[reference]
-        style = _SCENE_STYLES[int(rng.integers(len(_SCENE_STYLES)))]
+        style = pick(rng, _SCENE_STYLES)
         changes = [] if style == "change-scene" else _changes(shot.product, rng, count=1)
         scene = shot.scene
         if style != "keep-scene":
             others = [other for other in SCENES if other != shot.scene]
-            scene = others[int(rng.integers(len(others)))]
+            scene = pick(rng, others)
         if rng.random() < _LOOSE:
-            places = places_of(scene)
-            place = places[int(rng.integers(len(places)))] if style != "keep-scene" else None
+            place = pick(rng, places_of(scene)) if style != "keep-scene" else None
             text = loose_text(Meaning(changes, place=place, keeps_scene=place is None), rng)
         else:
             text = scene_text(style, changes, scene, split=Split.TRAIN, rng=rng)
@@ -132,7 +131,7 @@ def other_value(product: Product, name: str, rng: np.random.Generator, *, same_d
     if name == "category" and same_detail:
         alike = [value for value in options if CATEGORIES[value].detail == product.detail_name]
         options = alike or [current]
-    return options[int(rng.integers(len(options)))]
+    return pick(rng, options)
 
 
 def _worded(changes: Sequence[Change], style: Style, kept: str, rng: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from retrieval.datasets.texts import Change, value_phrase
+from retrieval.datasets.texts import Change, pick, value_phrase
 from retrieval.datasets.wording import ASPECTS
 from retrieval.train.judge_words import filler_words
 
@@ -37,18 +37,18 @@ def loose_text(meaning: Meaning, rng: np.random.Generator) -> str:
     """Words that say `meaning` in no particular order."""
     pieces = [value_phrase(change.attribute, change.new, rng=rng) for change in meaning.changes]
     if meaning.changes and rng.random() < _OLD_TOLD:
-        change = meaning.changes[int(rng.integers(len(meaning.changes)))]
-        pieces.append(f"{_pick(rng, _DENIALS)} {value_phrase(change.attribute, change.old, rng=rng)}".strip())
+        change = pick(rng, meaning.changes)
+        pieces.append(f"{pick(rng, _DENIALS)} {value_phrase(change.attribute, change.old, rng=rng)}".strip())
     if meaning.place is not None:
         pieces.append(meaning.place)
     if meaning.keeps_scene:
-        pieces.append(f"{_pick(rng, _KEEPERS)} scene")
+        pieces.append(f"{pick(rng, _KEEPERS)} scene")
     elif meaning.kept is not None and rng.random() < _KEPT_TOLD:
-        pieces.append(f"{_pick(rng, _KEEPERS)} {_pick(rng, ASPECTS[meaning.kept])}")
+        pieces.append(f"{pick(rng, _KEEPERS)} {pick(rng, ASPECTS[meaning.kept])}")
     said = [str(piece) for piece in rng.permutation(pieces)]
     text = _filler(rng) + said[0]
     for piece in said[1:]:
-        text += _pick(rng, _JOINTS) + _filler(rng) + piece
+        text += pick(rng, _JOINTS) + _filler(rng) + piece
     return (text + " " + _filler(rng)).strip()
 
 
@@ -56,13 +56,9 @@ def _filler(rng: np.random.Generator) -> str:
     """No to four words of the templates, each followed by a space."""
     words = _harmless()
     count = 0 if rng.random() < _SILENCE else int(rng.integers(1, 5))
-    return "".join(f"{_pick(rng, words)} " for _ in range(count))
+    return "".join(f"{pick(rng, words)} " for _ in range(count))
 
 
 @cache
 def _harmless() -> tuple[str, ...]:
     return tuple(sorted(filler_words() - _MISLEADING))
-
-
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
