@@ -26,6 +26,13 @@ def machine() -> dict[str, object]:
     }
 
 
+def keep(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what one step of a resumable benchmark measured, whole or not at all."""
+    unfinished = path.with_suffix(".new")
+    unfinished.write_text(json.dumps(content, indent=2))
+    unfinished.rename(path)
+
+
 def write_results(
     name: str, *, command: str, summary: Mapping[str, Any], details: Mapping[str, Any], folder: Path = RESULTS
 ) -> Path:

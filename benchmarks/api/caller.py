@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-TERMINAL = frozenset({"succeeded", "partially_succeeded", "failed", "canceled"})
+from benchmarks.faults.watch import TERMINAL
+
 TIMEOUT_S = 120.0
 
 

@@ -16,7 +16,7 @@ from benchmarks.faults.plan import RUNS, strikes
 from benchmarks.faults.report import is_clean, report
 from benchmarks.faults.run import Lab, laboratory, run
 from benchmarks.pictures import catalog, catalog_truth
-from benchmarks.report import WORK
+from benchmarks.report import WORK, keep
 from cli.local.services import temporary_data_dir
 from cli.local.up import running_stack
 from core.settings import Settings
@@ -69,10 +69,7 @@ def _run_seed(lab: Lab, folder: Path, seed: int, place: str) -> None:
     outcome = run(lab, f"seed-{seed}", strikes(seed))
     whole_s = time.monotonic() - began_s
     content = {"seed": seed, "whole_s": round(whole_s, 2), **outcome.as_json()}
-    path = _file(folder, seed)
-    unfinished = path.with_suffix(".new")
-    unfinished.write_text(json.dumps(content, indent=2))
-    unfinished.rename(path)
+    keep(_file(folder, seed), content)
     hurt = ", ".join(f"{one.strike.kind} ({one.seconds or float('nan'):.1f} s)" for one in outcome.recoveries)
     deviations = _problems(outcome.count.deviations())
     click.echo(f"{place} seed {seed}: {outcome.state} in {outcome.seconds:.1f} s; {hurt}; {deviations}")

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 import httpx
@@ -18,7 +17,7 @@ from benchmarks.imports.measure import Client, measure
 from benchmarks.imports.overhead import profile
 from benchmarks.imports.report import ENCODER, broken_promises, missed_goals, report
 from benchmarks.pictures import catalog
-from benchmarks.report import WORK
+from benchmarks.report import WORK, keep
 from cli.local.services import temporary_data_dir
 from cli.local.up import running_stack
 from core.settings import Settings
@@ -64,7 +63,7 @@ def _measure(sizes: Sequence[int]) -> None:
         for size in sizes:
             click.echo(f"{size} images: drawing (once) and importing …")
             measured = measure(client, catalog(size), size).as_json()
-            _keep(f"size-{size}", measured)
+            keep(_file(f"size-{size}"), measured)
             click.echo(
                 f"{size} images: {measured['seconds']} s, again {measured['second_seconds']} s, "
                 f"{measured['polls']} polls, {len(measured['broken'])} broken promises"
@@ -75,7 +74,7 @@ def _profile(encoder: str, spec: str, images: int) -> None:
     name = f"profile-{encoder}-{images}"
     if not _file(name).exists():
         click.echo(f"Profiling {images} images with {encoder} …")
-        _keep(name, profile(encoder, spec, catalog(images), images).as_json())
+        keep(_file(name), profile(encoder, spec, catalog(images), images).as_json())
 
 
 @contextmanager
@@ -87,12 +86,6 @@ def _client() -> Iterator[Client]:
         httpx.Client(base_url=stack.url, headers={"Authorization": f"Bearer {stack.api_key}"}, timeout=600.0) as http,
     ):
         yield Client(stack, http, sql)
-
-
-def _keep(name: str, content: dict[str, Any]) -> None:
-    unfinished = _file(name).with_suffix(".new")
-    unfinished.write_text(json.dumps(content, indent=2))
-    unfinished.rename(_file(name))
 
 
 def _file(name: str) -> Path:

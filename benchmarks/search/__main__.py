@@ -5,11 +5,10 @@ Sizes that were measured already are kept, each in a file of its own, so an inte
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from benchmarks.report import WORK
+from benchmarks.report import WORK, keep
 from benchmarks.search.data import SELECTIONS, gaussian, mixture
 from benchmarks.search.measure import Measured, measure
 from benchmarks.search.postgres import PostgresGallery, database
@@ -72,11 +71,7 @@ def _file(size: int, distribution: str) -> Path:
 
 
 def _keep(measured: Measured) -> None:
-    path = _file(measured.size, measured.distribution)
-    content: dict[str, Any] = measured.as_json()
-    unfinished = path.with_suffix(".new")
-    unfinished.write_text(json.dumps(content, indent=2))
-    unfinished.rename(path)
+    keep(_file(measured.size, measured.distribution), measured.as_json())
     first = measured.speeds[0]
     click.echo(f"{measured.size} vectors, {measured.distribution}: p50 {first.p50_ms} ms, recall {first.recall}")
 
