@@ -7,6 +7,7 @@ from apiflask import APIFlask
 
 from api.auth import SECURITY_SCHEMES
 from api.errors import PROBLEM_MEDIA_TYPE
+from api.replies import NDJSON
 from api.schemas.common import Problem
 from api.schemas.exports import ExportResult
 from api.schemas.feedback import JudgmentOut
@@ -122,9 +123,9 @@ def _add_bodies(operation: dict[str, Any]) -> None:
             operation["responses"]["200"]["content"] = {"image/jpeg": {"schema": BINARY}}
         case "list_items":
             lines = {"schema": {"type": "string"}}
-            operation["responses"]["200"]["content"].update({"application/x-ndjson": lines, "text/csv": lines})
+            operation["responses"]["200"]["content"].update({NDJSON: lines, "text/csv": lines})
         case "list_feedback":
-            operation["responses"]["200"]["content"] = {"application/x-ndjson": _FEEDBACK_LINES}
+            operation["responses"]["200"]["content"] = {NDJSON: _FEEDBACK_LINES}
 
 
 def _query_body() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from api.schemas.jobs import JobOut, Links, job_out
 from core.jobs import TERMINAL, JobView
 from core.models import Job, JobKind
 
+NDJSON = "application/x-ndjson"
 QUERY_RETRY_AFTER_S = 1
 RETRY_AFTER_S = 2
 _VERSION_TAG = re.compile(r'"(\d{1,9})"')

@@ -9,7 +9,7 @@ from flask import Response
 from api.auth import principal, protected
 from api.idempotency import idempotent
 from api.paging import MAX_PAGE_SIZE, every
-from api.replies import json_reply
+from api.replies import NDJSON, json_reply
 from api.runtime import context
 from api.schemas.feedback import ExportQuery, FeedbackIn, FeedbackOut, judgment_out
 from core import feedback
@@ -17,8 +17,6 @@ from core.models import Scope
 from core.ports import FeedbackQuery
 
 bp = APIBlueprint("feedback", __name__, tag="Queries")
-
-NDJSON = "application/x-ndjson"
 
 
 @bp.post("/jobs/<uuid:job_id>/feedback")

@@ -13,7 +13,7 @@ from api.auth import principal, protected
 from api.idempotency import idempotent
 from api.long_poll import wait_for_change
 from api.paging import MAX_PAGE_SIZE, every, page_key, page_token
-from api.replies import accepted, job_headers, json_reply, not_modified, present, unchanged
+from api.replies import NDJSON, accepted, job_headers, json_reply, not_modified, present, unchanged
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
 from core import exports, jobs, querybatches, results, retries
@@ -24,7 +24,6 @@ from core.ports import JobQuery
 bp = APIBlueprint("jobs", __name__, tag="Jobs")
 
 JSON = "application/json"
-NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet compute a cell instead of showing it."""
