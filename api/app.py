@@ -1,5 +1,6 @@
 """The application: blueprints, errors, authentication and documents around one context."""
 
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from apiflask import APIFlask
@@ -27,6 +28,7 @@ from api.endpoints import (
 from api.long_poll import LongPolls
 from api.runtime import Runtime, attach
 from core.context import Context
+from core.jobs import phases
 
 BLUEPRINTS = (
     galleries.bp,
@@ -62,7 +64,7 @@ def create_app(ctx: Context) -> APIFlask:
     openapi.register(app, ctx.settings)
     errors.register(app)
     requests.register(app)
-    polls = LongPolls(server_threads=ctx.settings.api_threads)
+    polls = LongPolls(partial(phases, ctx), server_threads=ctx.settings.api_threads)
     attach(app, Runtime(ctx=ctx, principals=PrincipalCache(), polls=polls))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -1,6 +1,6 @@
 """Jobs: the state machine, how a job ends, and what a client sees of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from core.models import (
     NewUnit,
     Outcome,
     Page,
+    Phase,
     Principal,
     WaitingFor,
 )
@@ -171,9 +172,15 @@ def view(ctx: Context, principal: Principal, job_id: UUID) -> JobView:
 
 
 def get(ctx: Context, principal: Principal, job_id: UUID) -> Job:
-    """The job alone, by one statement: what a long-poll looks at while it waits. NotFoundError as in `view`."""
+    """The job alone: what a long-poll waits for a change of. NotFoundError as in `view`."""
     with ctx.uow(read_only=True) as uow:
         return find(uow, principal, job_id)
+
+
+def phases(ctx: Context, job_ids: Sequence[UUID]) -> Mapping[UUID, Phase]:
+    """State and stage of jobs that were found before, whoever's they are; without those that are gone since."""
+    with ctx.uow(read_only=True) as uow:
+        return uow.jobs.phases(job_ids)
 
 
 def find(uow: UnitOfWork, principal: Principal, job_id: UUID) -> Job:

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     # API
     api_host: str = Field("127.0.0.1", description="Address that the API binds.")
     api_port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0: a free one.")
-    api_threads: int = Field(16, ge=2, description="Server threads; at most half of them serve long-polls.")
+    api_threads: int = Field(64, ge=2, description="Server threads; at most half of them serve long-polls.")
     public_url: str = Field("", description="Base URL in links; empty: derived from the request.")
     max_upload_mib: int = Field(4096, ge=1, description="Largest request body of an import, in MiB.")
     max_reference_mib: int = Field(20, ge=1, description="Largest reference picture of a query, in MiB.")

@@ -11,7 +11,6 @@ from flask import Response, request
 
 from api.auth import principal, protected
 from api.idempotency import idempotent
-from api.long_poll import wait_for_change
 from api.paging import MAX_PAGE_SIZE, every, page_key, page_token
 from api.replies import NDJSON, accepted, job_headers, json_reply, not_modified, present, unchanged
 from api.runtime import context, runtime
@@ -56,9 +55,7 @@ def get_job(job_id: UUID, query_data: PollQuery) -> Response:
     """Poll a job; with `wait`, until its state or stage changes."""
     ctx, who = context(), principal()
     if query_data.wait:
-        with runtime().polls.slot() as may_wait:
-            if may_wait:
-                wait_for_change(lambda: jobs.get(ctx, who, job_id), query_data.wait)
+        runtime().polls.wait(jobs.get(ctx, who, job_id), query_data.wait)
     view = jobs.view(ctx, who, job_id)
     headers = job_headers(view, now=ctx.clock.now())
     if not_modified(headers):

@@ -43,7 +43,7 @@ def main(images: int, queries: int, upserts: int, *, no_report: bool) -> None:
 
 
 def _settings(data_dir: Path) -> Settings:
-    return Settings(data_dir=data_dir, api_port=0, api_threads=48, encoders={"demo": "demo", "second": "demo"})
+    return Settings(data_dir=data_dir, api_port=0, encoders={"demo": "demo", "second": "demo"})
 
 
 if __name__ == "__main__":

@@ -45,6 +45,10 @@ class JobStage(StrEnum):
     FINISHING = "finishing"
 
 
+Phase = tuple[JobState, JobStage]
+"""What a long-poll waits for a change of."""
+
+
 class Outcome(StrEnum):
     """How one item ended."""
 
@@ -102,6 +106,11 @@ class Job:
     expires_at: datetime
     deadline_at: datetime | None = None
     callback_url: str | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Its state and stage."""
+        return self.state, self.stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from core.models import BatchPart, Candidate, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Page, WaitingFor
+from core.models import (
+    BatchPart,
+    Candidate,
+    ItemOutcome,
+    Job,
+    JobKind,
+    JobStage,
+    JobState,
+    Outcome,
+    Page,
+    Phase,
+    WaitingFor,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,10 @@ class Jobs(Protocol):
 
     def get(self, tenant_id: UUID, job_id: UUID) -> Job | None:
         """The tenant's job."""
+        ...
+
+    def phases(self, job_ids: Sequence[UUID]) -> Mapping[UUID, Phase]:
+        """State and stage of each job, of any tenant; without those that do not exist."""
         ...
 
     def watched(

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, delete, func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page, Queue, WaitingFor
+from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page, Phase, Queue, WaitingFor
 from core.ports import JobQuery
 from storage.arrays import any_id
 from storage.repositories.deletions import delete_some
@@ -76,6 +76,9 @@ _WATCHED = text("""
 """)
 
 
+_PHASES = text("SELECT id, state, stage FROM jobs WHERE id = ANY (:job_ids)")
+
+
 class SqlJobs:
     """Implements `core.ports.Jobs`. Counting past the total, or after the end, violates a CHECK and rolls back."""
 
@@ -109,6 +112,11 @@ class SqlJobs:
         """The tenant's job."""
         row = self._transaction.execute(_GET, {"tenant_id": tenant_id, "job_id": job_id}).one_or_none()
         return None if row is None else _job(row)
+
+    def phases(self, job_ids: Sequence[UUID]) -> Mapping[UUID, Phase]:
+        """State and stage of each job, of any tenant; without those that do not exist."""
+        rows = self._transaction.execute(_PHASES, {"job_ids": list(job_ids)})
+        return {row.id: (JobState(row.state), JobStage(row.stage)) for row in rows}
 
     def watched(
         self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta

@@ -52,6 +52,15 @@ def test_another_tenants_job_does_not_exist(uow_factory: UnitOfWorkFactory) -> N
         assert uow.jobs.page(other, ANY, size=10, after=None) == Page(items=(), next_key=None)
 
 
+def test_phases_of_many_jobs(uow_factory: UnitOfWorkFactory) -> None:
+    tenant_id = add_tenant(uow_factory)
+    moving = add_job(uow_factory, tenant_id, state=JobState.RUNNING, stage=JobStage.EMBEDDING)
+    other = add_job(uow_factory, add_tenant(uow_factory, "theirs"))
+    with uow_factory() as uow:
+        phases = uow.jobs.phases([moving.id, other.id, new_id()])
+    assert phases == {moving.id: (JobState.RUNNING, JobStage.EMBEDDING), other.id: other.phase}
+
+
 def test_what_is_not_committed_is_rolled_back(uow_factory: UnitOfWorkFactory) -> None:
     tenant_id = add_tenant(uow_factory)
     made = job(tenant_id)

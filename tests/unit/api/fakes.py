@@ -1,6 +1,6 @@
 """In-memory ports for the HTTP layer: only what its requests reach, and transactions that never fail half-way."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -30,6 +30,7 @@ from core.models import (
     NewUnit,
     Outcome,
     Page,
+    Phase,
     Principal,
     Queue,
     Schedule,
@@ -166,6 +167,9 @@ class FakeJobs:
         self.reads += 1
         found = self.rows.get(job_id)
         return found if found is not None and found.tenant_id == tenant_id else None
+
+    def phases(self, job_ids: Sequence[UUID]) -> Mapping[UUID, Phase]:
+        return {job_id: self.rows[job_id].phase for job_id in job_ids if job_id in self.rows}
 
     def watched(
         self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta
