@@ -147,7 +147,7 @@ class EncoderRegistry:
 
 
 def load_encoder(spec: str, settings: Settings) -> OpenClipEncoder:
-    """Load the encoder of a spec (`demo`, `open_clip:<arch>/<tag>`, `open_clip:<arch>@<checkpoint>`).
+    """Load the encoder of a spec; `retrieval/specs.py` has its forms.
 
     ModelLoadError names what is wrong: an unknown architecture or tag, an absent file, or each missing, unexpected or
     misshapen tensor. No weight is ever left at its random start.

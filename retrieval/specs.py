@@ -6,6 +6,7 @@ from pathlib import Path
 
 from core.errors import ModelLoadError
 
+_FOLDER = re.compile(r"local-dir:(?P<folder>.+)")
 _OPEN_CLIP = re.compile(r"open_clip:(?P<arch>[^/@]+)(?:/(?P<tag>[^/@]+)|@(?P<checkpoint>.+))")
 _HUGGING_FACE = re.compile(r"hf:(?P<base>.+?)(?:\+lora=(?P<lora>.+))?")
 _CHECKPOINT_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".safetensors"})
@@ -38,15 +39,16 @@ class JudgeSource:
 
 
 def parse_encoder_spec(spec: str, *, models_dir: Path) -> EncoderSource:
-    """Read `demo`, `open_clip:<arch>/<tag>` or `open_clip:<arch>@<checkpoint>`; ModelLoadError otherwise."""
-    if spec == "demo":
-        folder = models_dir / "demo-encoder"
+    """Read one of the four forms that the error below names; ModelLoadError otherwise."""
+    local = _FOLDER.fullmatch(spec)
+    if local or spec == "demo":
+        folder = Path(local["folder"]) if local else models_dir / "demo-encoder"
         return EncoderSource(f"local-dir:{folder}", folder=folder)
     match = _OPEN_CLIP.fullmatch(spec)
     if match is None:
         raise ModelLoadError(
             f"The encoder spec {spec!r} is not one of demo, open_clip:<architecture>/<pretrained tag>, "
-            "open_clip:<architecture>@<checkpoint file>."
+            "open_clip:<architecture>@<checkpoint file>, local-dir:<model folder>."
         )
     if match["checkpoint"] is None:
         return EncoderSource(match["arch"], tag=match["tag"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import httpx
 
+from benchmarks.checkpoints import narrowed_encoder
 from benchmarks.faults.watch import Sql
 from benchmarks.pictures import catalog
 from benchmarks.reindex.load import Rates
@@ -16,6 +17,8 @@ from cli.local.up import running_stack
 from core.settings import Settings
 
 IMAGES = 20_000
+FIRST, SECOND = "demo", "narrow"
+SECOND_DIM = 96
 
 
 @click.command()
@@ -26,7 +29,7 @@ IMAGES = 20_000
 def main(images: int, queries: int, upserts: int, *, no_report: bool) -> None:
     """Re-index under load. Exit code 1 when a query failed, or anything was missing or stale."""
     click.echo(f"Drawing {images} photos (once) and starting the service …")
-    plan = Plan(images, catalog(images), "second", Rates(upserts=upserts, queries=queries))
+    plan = Plan(images, catalog(images), FIRST, SECOND, Rates(upserts=upserts, queries=queries))
     with (
         temporary_data_dir() as data_dir,
         running_stack(_settings(data_dir)) as stack,
@@ -43,7 +46,8 @@ def main(images: int, queries: int, upserts: int, *, no_report: bool) -> None:
 
 
 def _settings(data_dir: Path) -> Settings:
-    return Settings(data_dir=data_dir, api_port=0, encoders={"demo": "demo", "second": "demo"})
+    folder = narrowed_encoder(Settings(data_dir=data_dir).models_dir / "demo-encoder", SECOND_DIM)
+    return Settings(data_dir=data_dir, api_port=0, encoders={FIRST: "demo", SECOND: f"local-dir:{folder.resolve()}"})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks.reindex.load import Load, Photos, Rates, Tally
 from benchmarks.reindex.truth import Seen, Truth, Witness
 from cli.local.up import Stack
 
-GALLERY, REFERENCE = "reindexed", "never-reindexed"
+GALLERY = "reindexed"
 VICTIM = "worker-embed"
 _TICK_S = 0.05
 _LOOK_EVERY_S = 1.0
@@ -27,11 +27,15 @@ class BenchmarkFailedError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """How many images, how much load, and how long it lasts before, between and after the switches, in seconds."""
+    """How many images, how much load, and how long it lasts before, between and after the switches, in seconds.
+
+    The re-index goes from the encoder `before` to the encoder `after`.
+    """
 
     images: int
     archive: Path
-    encoder: str
+    before: str
+    after: str
     rates: Rates = field(default_factory=Rates)
     settle_s: float = 10.0
     kill_at: float = 0.5
@@ -69,13 +73,15 @@ class Trial:
     plan: Plan
 
     def run(self) -> Outcome:
-        """Import twice (once as a reference that never changes), then re-index the other under load."""
+        """Import (also as a reference for each encoder, that never changes), then re-index under load."""
         truth, photos = Truth(), Photos(self.plan.archive, self.plan.images)
         contents = dict[str, str | None](catalog_truth(self.plan.archive))
-        for gallery in (REFERENCE, GALLERY):
-            self._import(gallery)
+        encoders = (self.plan.before, self.plan.after)
+        references = {encoder: f"never-reindexed-{encoder}" for encoder in encoders}
+        for gallery, encoder in ((GALLERY, self.plan.before), *((references[name], name) for name in encoders)):
+            self._import(gallery, encoder)
         truth.done(contents)
-        self._witness = Witness(self.sql, truth, GALLERY, REFERENCE)
+        self._witness = Witness(self.sql, truth, GALLERY, references)
         self._looks: list[Seen] = []
         before = self._witness.look().index_id
         with Load(self.http, GALLERY, photos, truth, self.plan.rates) as load:
@@ -86,8 +92,8 @@ class Trial:
             self._pass(self.plan.settle_s)
         return Outcome(job, load.tally, self._looks, self._witness.look_at_all(), killed, rollback_s)
 
-    def _import(self, gallery: str) -> None:
-        self.http.post("/galleries", json={"name": gallery}).raise_for_status()
+    def _import(self, gallery: str, encoder: str) -> None:
+        self.http.post("/galleries", json={"name": gallery, "encoder": encoder}).raise_for_status()
         with self.plan.archive.open("rb") as stream:
             files = {"file": (self.plan.archive.name, stream, "application/zip")}
             answer = self.http.post(f"/galleries/{gallery}/imports", files=files).raise_for_status()
@@ -96,7 +102,7 @@ class Trial:
 
     def _reindex(self) -> tuple[dict[str, Any], bool]:
         """Kills a worker on the way, once."""
-        body = {"encoder": self.plan.encoder, "activate": "when_ready"}
+        body = {"encoder": self.plan.after, "activate": "when_ready"}
         answer = self.http.post(f"/galleries/{GALLERY}/indexes", json=body).raise_for_status()
         job, killed = answer.json(), False
         for seen in self._polls(job["id"]):

@@ -52,7 +52,7 @@ def report(plan: Plan, outcome: Outcome, *, command: str, write: bool) -> str:
         (f"import of {plan.rates.upserts} changes, sent to done, median", f"{median(tally.upsert_s):.2f} s"),
     ]  # fmt: skip
     setup = (
-        f"{taken_on(command)} Demo encoder to the demo encoder under another name, photos of 96 px; "
+        f"{taken_on(command)} From the demo encoder to one of fewer dimensions, photos of 96 px; "
         f"{plan.rates.queries} queries and {plan.rates.upserts} upserts a second from before the start until after the "
         "rollback."
     )

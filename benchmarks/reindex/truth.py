@@ -14,6 +14,7 @@ SAME = 0.995
 """Cosine of two vectors of one picture, in half precision, from batches of different sizes."""
 
 _GALLERY = "SELECT id, active_index_id FROM galleries WHERE name = %s"
+_ENCODER = "SELECT encoder FROM indexes WHERE id = %s"
 _LIVE = "SELECT id, state FROM indexes WHERE gallery_id = %s AND state IN ('active', 'standby', 'ready')"
 
 
@@ -52,12 +53,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class Witness:
-    """Compares a gallery in SQL with the truth. The gallery `reference` has every picture once, and never changes."""
+    """Compares a gallery in SQL with the truth.
+
+    `references` names a gallery for each encoder that has every picture, and never changes.
+    """
 
     sql: Sql
     truth: Truth
     gallery: str
-    reference: str
+    references: Mapping[str, str]
 
     def look(self) -> Seen:
         """At the generation that answers, in one statement, so that it is one moment."""
@@ -83,7 +87,8 @@ class Witness:
 
     def _rows(self, gallery: Mapping[str, UUID], index_id: UUID) -> list[dict[str, object]]:
         """All images, and all vectors of images that are gone."""
-        reference = self._gallery(self.reference)
+        (index,) = self.sql.rows(_ENCODER, index_id)
+        reference = self._gallery(self.references[str(index["encoder"])])
         mine, theirs = (f"vectors.g_{one.hex}" for one in (index_id, reference["active_index_id"]))
         statement = (
             "SELECT (SELECT active_index_id FROM galleries WHERE id = %s) AS active_index_id, "  # noqa: S608

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.checkpoints import narrowed_encoder
 from cli.local.up import Stack, running_stack
 from core.settings import Settings
 
@@ -101,6 +102,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
     folder = Path(tmp_path_factory.mktemp("setr", numbered=True))
     for parent in (folder, *folder.parents[:2]):
         parent.chmod(0o755)
+    narrow = narrowed_encoder(Settings().models_dir / "demo-encoder", 96, into=folder)
     settings = Settings(
         redis_url=broker_url,
         data_dir=folder,
@@ -114,7 +116,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
         embed_batch=4,
         unit_items=32,
         torch_threads=1,
-        encoders={"demo": "demo", "second": "demo"},
+        encoders={"demo": "demo", "narrow": f"local-dir:{narrow}"},
         fetch_networks="127.0.0.1",
         fetch_ports="1024-65535",
         webhook_pauses_s=(0.2, 0.2),

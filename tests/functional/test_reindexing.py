@@ -14,7 +14,7 @@ IMAGES = 120
 
 
 def test_a_reindex_under_load_and_back_misses_nothing(service: Service) -> None:
-    plan = Plan(IMAGES, catalog(IMAGES), "second", Rates(upserts=10, queries=2), settle_s=2.0, kill_at=0.2)
+    plan = Plan(IMAGES, catalog(IMAGES), "demo", "narrow", Rates(upserts=10, queries=2), settle_s=2.0, kill_at=0.2)
     with Sql(service.stack.settings.database_url) as sql:
         outcome = Trial(service.stack, service.http, sql, plan).run()
     tally = outcome.tally

@@ -12,6 +12,7 @@ MODELS = Path("models")
     ("spec", "source"),
     [
         ("demo", EncoderSource("local-dir:models/demo-encoder", folder=MODELS / "demo-encoder")),
+        ("local-dir:/data/mine", EncoderSource("local-dir:/data/mine", folder=Path("/data/mine"))),
         ("open_clip:ViT-B-32/laion2b_s34b_b79k", EncoderSource("ViT-B-32", tag="laion2b_s34b_b79k")),
         ("open_clip:ViT-B-32@/data/a/b.pt", EncoderSource("ViT-B-32", checkpoint=Path("/data/a/b.pt"))),
         ("open_clip:RN50@b@c.safetensors", EncoderSource("RN50", checkpoint=Path("b@c.safetensors"))),
@@ -22,7 +23,18 @@ def test_encoder_specs(spec: str, source: EncoderSource) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "Demo", "ViT-B-32", "open_clip:", "open_clip:ViT-B-32", "open_clip:a/b/c", "hf:a/b", "open_clip:a@"]
+    "spec",
+    [
+        "",
+        "Demo",
+        "ViT-B-32",
+        "open_clip:",
+        "open_clip:ViT-B-32",
+        "open_clip:a/b/c",
+        "hf:a/b",
+        "open_clip:a@",
+        "local-dir:",
+    ],
 )
 def test_wrong_encoder_spec_says_what_is_right(spec: str) -> None:
     with pytest.raises(ModelLoadError, match="open_clip:<architecture>/<pretrained tag>"):

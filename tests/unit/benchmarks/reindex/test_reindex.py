@@ -68,7 +68,7 @@ def outcome(*, stale: int = 0, killed: bool = True) -> Outcome:
 
 
 def test_the_summary_counts_what_was_missing_or_stale_anywhere(tmp_path: Path) -> None:
-    plan = Plan(20_000, tmp_path, "second", Rates())
+    plan = Plan(20_000, tmp_path, "demo", "second", Rates())
     assert summary(plan, outcome(stale=2)) == {
         "images": 20_000,
         "build_seconds": 90.0,
