@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from cli.client import ApiClient, Upload
+from cli.client import ApiClient
 from cli.commands.connection import with_client
 from cli.commands.tables import output
 from cli.commands.waiting import exit_code, report, wait
+from cli.transport import Upload
 
 
 @click.command("search-batch")

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import click
 import httpx
 
-from cli.client import ApiClient, ApiError, ClientError
+from cli.client import ApiClient
+from cli.transport import ApiError, ClientError
 
 CREDENTIALS = "client.json"
 INTERRUPTED = 130

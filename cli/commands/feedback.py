@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 import click
 from rich.console import Console
 
-from cli.client import ApiClient, ApiError, ClientError
+from cli.client import ApiClient
 from cli.commands.connection import with_client
 from cli.commands.progress import count_bar
 from cli.commands.tables import messages
+from cli.transport import ApiError, ClientError
 from cli.wire import Json
 
 ROWS = "feedback.jsonl"

@@ -9,12 +9,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from cli.client import ApiClient, ApiError, Upload
+from cli.client import ApiClient
 from cli.commands.connection import print_json, with_client
 from cli.commands.packing import Packed, Plan, pack, plan
 from cli.commands.progress import bytes_bar, count_bar
 from cli.commands.tables import messages, output
 from cli.commands.waiting import exit_code, report, wait
+from cli.transport import ApiError, Upload
 from cli.wire import Job
 
 URL_LIST = "urls.txt"

@@ -8,9 +8,10 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from cli.client import ApiClient, ApiError
+from cli.client import ApiClient
 from cli.commands.connection import print_json, with_client
 from cli.commands.tables import output
+from cli.transport import ApiError
 from cli.wire import Json, Schedule
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from cli.client import ApiClient, ClientError, Upload
+from cli.client import ApiClient
 from cli.commands.connection import print_json, with_client
 from cli.commands.packing import media_type
 from cli.commands.tables import messages, output, print_answer, state_markup
 from cli.commands.waiting import resumable
+from cli.transport import ClientError, Upload
 from cli.wire import Job, Json
 
 _POLL_S = 10.0

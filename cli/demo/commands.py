@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from cli.client import ApiClient, ClientError
+from cli.client import ApiClient
 from cli.commands.connection import fail
 from cli.commands.progress import count_bar
 from cli.commands.tables import output
@@ -23,6 +23,7 @@ from cli.demo.tending import tended
 from cli.local.errors import StartError
 from cli.local.supervisor import sigterm_as_interrupt
 from cli.local.up import Stack, running_stack
+from cli.transport import ClientError
 from core.settings import Settings, load_settings
 
 T = TypeVar("T")

@@ -8,12 +8,13 @@ from typing import cast
 
 from rich.console import Console
 
-from cli.client import ApiClient, ClientError, Upload
+from cli.client import ApiClient
 from cli.commands.imports import send
 from cli.commands.packing import as_is
 from cli.commands.waiting import report, wait
 from cli.demo.catalog import COUNT, GALLERY
 from cli.demo.queries import DemoQuery
+from cli.transport import ClientError, Upload
 from cli.wire import Answer, Job, Result
 
 _IN_FLIGHT = 4

@@ -7,12 +7,17 @@ import click.testing
 import pytest
 
 from cli.main import main
-from tests.unit.cli.scripted import KEY, URL, ScriptedServer
+from tests.unit.cli.scripted import KEY, URL, Pauses, ScriptedServer
 
 
 @pytest.fixture
 def server() -> ScriptedServer:
     return ScriptedServer()
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
 
 
 @pytest.fixture

@@ -13,6 +13,13 @@ ZERO = {"created": 0, "updated": 0, "unchanged": 0, "deleted": 0, "failed": 0, "
 Reply = httpx.Response | BaseException
 
 
+class Pauses(list[float]):
+    """A clock that remembers how long it was told to sleep, and does not."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
 class ScriptedServer(httpx.BaseTransport):
     """Answers each (method, path) with its script, in order; the last answer repeats. Keeps the requests."""
 
@@ -37,6 +44,10 @@ class ScriptedServer(httpx.BaseTransport):
     def bodies(self, method: str, path: str) -> list[Any]:
         """JSON bodies of the requests to a path."""
         return [json.loads(one.content) for one in self.requests if (one.method, one.url.path) == (method, path)]
+
+
+def ok(**body: object) -> httpx.Response:
+    return httpx.Response(200, json=body)
 
 
 def problem(status: int, title: str, detail: str, **extensions: Any) -> httpx.Response:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import ClientError
 from cli.commands.packing import Plan, pack, plan
+from cli.transport import ClientError
 
 
 @pytest.fixture

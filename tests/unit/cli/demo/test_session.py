@@ -5,9 +5,10 @@ import httpx
 import pytest
 from rich.console import Console
 
-from cli.client import ApiClient, ClientError
+from cli.client import ApiClient
 from cli.demo.queries import DemoQuery
 from cli.demo.session import ask_all, import_catalog, lost_items
+from cli.transport import ClientError
 from cli.wire import Job
 from tests.unit.cli.scripted import KEY, URL, ScriptedServer, answer_json, job_json, problem, result_json
 
