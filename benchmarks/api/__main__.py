@@ -8,8 +8,9 @@ import click
 import httpx
 from PIL import Image
 
+from benchmarks.api.batches import run_batch
 from benchmarks.api.measure import Service
-from benchmarks.api.report import Measured, report
+from benchmarks.api.report import COARSE, JUDGED, Measured, report
 from benchmarks.pictures import catalog
 from cli.local.services import temporary_data_dir
 from cli.local.up import running_stack
@@ -36,14 +37,15 @@ def main(images: int, queries: int, seconds: int, *, no_report: bool) -> None:
         httpx.Client(base_url=stack.url, headers={"Authorization": f"Bearer {stack.api_key}"}, timeout=600.0) as http,
     ):
         service = Service(stack.url, stack.api_key, _GALLERY, _references(http, archive))
-        measured = _measure(service, _stuck_job(http), images, queries, seconds)
+        measured = _measure(service, http, images, queries, seconds)
     usual = (images, queries, seconds) == (IMAGES, QUERIES, SECONDS)
     options = f"--images {images} --queries {queries} --seconds {seconds}"
     command = "make bench-api" if usual else f"python -m benchmarks.api {options}"
     click.echo(report(measured, command=command, write=not no_report))
 
 
-def _measure(service: Service, stuck: str, images: int, queries: int, seconds: int) -> Measured:
+def _measure(service: Service, http: httpx.Client, images: int, queries: int, seconds: int) -> Measured:
+    stuck = _stuck_job(http)
     for judged in (False, True):
         service.level(2, WARM_UP, judged=judged)
     with service.caller() as caller:
@@ -56,7 +58,11 @@ def _measure(service: Service, stuck: str, images: int, queries: int, seconds: i
     click.echo("Whole queries …")
     coarse = [service.level(clients, queries, judged=False) for clients in CLIENTS]
     reranked = [service.level(clients, max(clients, queries // 4), judged=True) for clients in CLIENTS]
-    return Measured(images, submit, polls_open, polls_done, coarse, reranked)
+    click.echo("Batches …")
+    plain = [service.query(judged=False) for _ in range(5 * queries)]
+    judged = [service.query(judged=True) | {"rerank": True} for _ in range(max(1, queries // 2))]
+    batches = {name: run_batch(http, _GALLERY, lines) for name, lines in ((COARSE, plain), (JUDGED, judged))}
+    return Measured(images, submit, polls_open, polls_done, coarse, reranked, batches)
 
 
 def _references(http: httpx.Client, archive: Path) -> list[str]:

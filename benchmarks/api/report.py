@@ -1,12 +1,14 @@
 """API measurements as tables and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.api.batches import Batch
 from benchmarks.api.measure import LONG_POLLS, POLLERS, Latencies, Level
 from benchmarks.report import ROOT, table, taken_on, write_results, write_section
 
+COARSE, JUDGED = "coarse", "50 candidates judged"
 DOCUMENT = ROOT / "docs" / "performance.md"
 
 
@@ -20,11 +22,14 @@ class Measured:
     polls_done: Latencies
     coarse: Sequence[Level]
     reranked: Sequence[Level]
+    batches: Mapping[str, Batch]
 
 
 def report(measured: Measured, *, command: str, write: bool) -> str:
     """The tables; with `write` also into docs/performance.md and benchmarks/results/api.json."""
-    text = "\n\n".join([f"{taken_on(command)} {measured.images} images.", _calls(measured), _queries(measured)])
+    text = "\n\n".join(
+        [f"{taken_on(command)} {measured.images} images.", _calls(measured), _queries(measured), _batches(measured)]
+    )
     if write:
         write_results("api", command=command, summary=summary(measured), details=details(measured))
         write_section(DOCUMENT, "api", text)
@@ -53,6 +58,10 @@ def details(measured: Measured) -> dict[str, Any]:
                 for each in levels
             ]
             for name, levels in (("coarse", measured.coarse), ("reranked", measured.reranked))
+        },
+        "batches": {
+            name: {"queries": batch.queries, "seconds": round(batch.seconds, 2), "per_second": round(batch.rate, 2)}
+            for name, batch in measured.batches.items()
         },
     }
 
@@ -83,11 +92,19 @@ def _calls(measured: Measured) -> str:
 def _queries(measured: Measured) -> str:
     rows = [
         [name, each.clients, *_cells(each.whole), f"{each.whole.rate:.1f}", *_cells(each.submit)]
-        for name, levels in (("coarse", measured.coarse), ("50 candidates judged", measured.reranked))
+        for name, levels in ((COARSE, measured.coarse), (JUDGED, measured.reranked))
         for each in levels
     ]
     headers = ["whole query, submission to final result", "clients", "p50 ms", "p95 ms", "queries/s"]
     return table([*headers, "of it submission: p50 ms", "p95 ms"], rows)
+
+
+def _batches(measured: Measured) -> str:
+    rows = [
+        [name, f"{batch.queries:,}", f"{batch.seconds:.1f}", f"{batch.rate:.1f}"]
+        for name, batch in measured.batches.items()
+    ]
+    return table(["query batch, upload to the end of its job", "queries", "seconds", "queries/s"], rows)
 
 
 def _cells(found: Latencies) -> list[str]:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from benchmarks.api.batches import Batch
 from benchmarks.api.measure import Latencies, Level
-from benchmarks.api.report import Measured, details, report, summary
+from benchmarks.api.report import COARSE, Measured, details, report, summary
 
 MEASURED = Measured(
     images=3,
@@ -15,6 +16,7 @@ MEASURED = Measured(
         Level(4, *[Latencies((0.1, 0.1), 1)] * 2),
     ],
     reranked=[Level(1, Latencies((0.01, 0.01), 1), Latencies((0.6, 0.8), 1))],
+    batches={COARSE: Batch(1200, 24.0)},
 )
 
 
@@ -39,3 +41,5 @@ def test_the_table_and_the_details_have_every_level() -> None:
     assert "| coarse | 4 |" in text
     assert "| 50 candidates judged | 1 | 700.0 |" in text
     assert [level["clients"] for level in details(MEASURED)["queries"]["coarse"]] == [1, 4]
+    assert "| coarse | 1,200 | 24.0 | 50.0 |" in text
+    assert details(MEASURED)["batches"]["coarse"]["per_second"] == 50.0
