@@ -60,8 +60,8 @@ def _measure(service: Service, http: httpx.Client, images: int, queries: int, se
     reranked = [service.level(clients, max(clients, queries // 4), judged=True) for clients in CLIENTS]
     click.echo("Batches …")
     plain = [service.query(judged=False) for _ in range(5 * queries)]
-    judged = [service.query(judged=True) | {"rerank": True} for _ in range(max(1, queries // 2))]
-    batches = {name: run_batch(http, _GALLERY, lines) for name, lines in ((COARSE, plain), (JUDGED, judged))}
+    hard = [service.query(judged=True) | {"rerank": True} for _ in range(max(1, queries // 2))]
+    batches = {name: run_batch(http, _GALLERY, lines) for name, lines in ((COARSE, plain), (JUDGED, hard))}
     return Measured(images, submit, polls_open, polls_done, coarse, reranked, batches)
 
 
