@@ -119,6 +119,7 @@ def running_service(tmp_path_factory: pytest.TempPathFactory, *, broker_url: str
         encoders={"demo": "demo", "narrow": f"local-dir:{narrow}"},
         fetch_networks="127.0.0.1",
         fetch_ports="1024-65535",
+        import_prefixes={"*": ["s3://catalog/open/", "s3://absent/"]},
         webhook_pauses_s=(0.2, 0.2),
     )
     with running_stack(settings) as stack:

@@ -1,12 +1,13 @@
-"""A nightly manifest of URLs, through the whole service."""
+"""Catalogs that lie on the web or in a bucket, through the whole service."""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
+from minio import Minio
 from PIL import Image
 
 from tests.functional.conftest import Service
@@ -14,6 +15,8 @@ from tests.web import WebServer, web_server
 
 pytestmark = pytest.mark.functional
 PICTURES = 40
+BUCKET = "catalog"
+OBJECTS = 8
 
 
 def jpeg(number: int) -> bytes:
@@ -29,12 +32,34 @@ def site() -> Iterator[WebServer]:
         yield server
 
 
-def manifest(site: WebServer) -> bytes:
+@pytest.fixture(scope="module")
+def s3(service: Service) -> Minio:
+    """The S3 server with a bucket of the shop's own, of which the operator opened `open/`."""
+    settings = service.stack.settings
+    keys = (settings.s3_access_key.get_secret_value(), settings.s3_secret_key.get_secret_value())
+    client = Minio(settings.s3_endpoint, access_key=keys[0], secret_key=keys[1], secure=False)
+    client.make_bucket(BUCKET)
+    for number in range(OBJECTS):
+        store(client, f"open/p/{number}.jpg", jpeg(number))
+    store(client, "closed/1.jpg", jpeg(1))
+    return client
+
+
+def store(s3: Minio, key: str, data: bytes) -> None:
+    s3.put_object(BUCKET, key, io.BytesIO(data), len(data))
+
+
+def table(addresses: Mapping[str, str]) -> bytes:
+    """A manifest of these pictures by `external_id`, the first for 0, the next for 1."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["external_id", "image", "price"])
-    writer.writerows([f"sku-{number}", site.url(f"/p/{number}.jpg"), number] for number in range(PICTURES))
+    writer.writerows((name, address, price) for price, (name, address) in enumerate(addresses.items()))
     return text.getvalue().encode()
+
+
+def manifest(site: WebServer) -> bytes:
+    return table({f"sku-{number}": site.url(f"/p/{number}.jpg") for number in range(PICTURES)})
 
 
 def nightly(service: Service, gallery: str, site: WebServer) -> dict[str, Any]:
@@ -69,6 +94,61 @@ def test_addresses_of_this_network_are_out_of_reach(service: Service) -> None:
     assert (job["state"], job["progress"]["failed"]) == ("failed", 3)
     items = service.http.get(f"/jobs/{job['id']}/items").json()["items"]
     assert {item["code"] for item in items} == {"url_refused"}
+
+
+def images(service: Service, gallery: str) -> dict[str, dict[str, Any]]:
+    """Attributes by external id."""
+    found = service.http.get(f"/galleries/{gallery}/images").json()["items"]
+    return {image["external_id"]: image["attributes"] for image in found}
+
+
+@pytest.mark.usefixtures("s3")
+def test_rows_that_name_objects_are_imported_or_fail_each_with_its_code(service: Service) -> None:
+    gallery = service.gallery("bucket-rows")
+    good = {f"sku-{number}": f"s3://{BUCKET}/open/p/{number}.jpg" for number in range(OBJECTS)}
+    own = service.stack.settings.s3_bucket
+    bad = {
+        "outside": (f"s3://{BUCKET}/closed/1.jpg", "bucket_refused"),
+        "elsewhere": ("s3://other/open/1.jpg", "bucket_refused"),
+        "everybody's": (f"s3://{own}/open/1.jpg", "bucket_refused"),
+        "above": (f"s3://{BUCKET}/open/../closed/1.jpg", "bad_url"),
+        "missing": (f"s3://{BUCKET}/open/p/none.jpg", "object_not_found"),
+        "absent": ("s3://absent/1.jpg", "bucket_denied"),
+    }
+    rows = table(good | {name: address for name, (address, _) in bad.items()})
+
+    job = service.ended(service.import_files(gallery, ("catalog.csv", rows)))
+    assert (job["state"], job["progress"]["created"]) == ("partially_succeeded", OBJECTS)
+    items = service.http.get(f"/jobs/{job['id']}/items?state=failed").json()["items"]
+    assert {item["external_id"]: item["code"] for item in items} == {name: code for name, (_, code) in bad.items()}
+    assert images(service, gallery) == {name: {"price": price} for price, name in enumerate(good)}
+
+    again = service.ended(service.import_files(gallery, ("catalog.csv", rows)))["progress"]
+    assert (again["unchanged"], again["failed"], again["total"]) == (OBJECTS, len(bad), OBJECTS + len(bad))
+
+
+def test_a_catalog_in_a_bucket_follows_its_manifest_and_its_objects(service: Service, s3: Minio) -> None:
+    gallery = service.gallery("bucket-manifest")
+    named = {f"sku-{number}": f"s3://{BUCKET}/open/p/{number}.jpg" for number in range(OBJECTS)}
+
+    def imported(**source: str) -> dict[str, Any]:
+        answer = service.http.post(f"/galleries/{gallery}/imports", json={"source": source})
+        assert answer.status_code == 202, answer.text
+        progress = service.ended(answer.json()["id"])["progress"]
+        return {name: count for name, count in progress.items() if count and name != "total"}
+
+    store(s3, "open/catalog.csv", table(named))
+    assert imported(manifest=f"s3://{BUCKET}/open/catalog.csv") == {"created": OBJECTS}
+    assert imported(manifest=f"s3://{BUCKET}/open/catalog.csv") == {"unchanged": OBJECTS}
+    store(s3, "open/p/0.jpg", jpeg(PICTURES))
+    assert imported(manifest=f"s3://{BUCKET}/open/catalog.csv") == {"updated": 1, "unchanged": OBJECTS - 1}
+
+    assert imported(s3_prefix=f"s3://{BUCKET}/open/p/") == {"created": OBJECTS}
+    assert imported(s3_prefix=f"s3://{BUCKET}/open/p/") == {"unchanged": OBJECTS}
+    assert service.image_count(gallery) == 2 * OBJECTS
+
+    refused = {"source": {"manifest": f"s3://{BUCKET}/closed/catalog.csv"}}
+    assert service.http.post(f"/galleries/{gallery}/imports", json=refused).status_code == 422
 
 
 def test_a_reference_by_url_is_searched_with_and_judged(service: Service, site: WebServer) -> None:
