@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 
-from core.errors import ForbiddenError, UnauthenticatedError
+from core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from core.models import Principal, Scope
 from core.ports import UnitOfWorkFactory
 
@@ -17,14 +17,55 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def issue_key(uow_factory: UnitOfWorkFactory, *, tenant: str, label: str, scopes: Sequence[Scope] = ALL_SCOPES) -> str:
-    """A new key of the tenant (created when missing). It is returned once and cannot be shown again."""
+def issue_key(
+    uow_factory: UnitOfWorkFactory,
+    *,
+    tenant: str,
+    label: str,
+    scopes: Sequence[Scope] = ALL_SCOPES,
+    requests_per_minute: int | None = None,
+) -> str:
+    """A new key of the tenant (created when missing). It is returned once and cannot be shown again.
+
+    `requests_per_minute` None: what the operator set for all keys; 0: as many as they like.
+    """
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     with uow_factory() as uow:
         tenant_id = uow.api_keys.add_tenant(tenant)
-        uow.api_keys.add_key(tenant_id, key_sha256=hash_key(key), scopes=scopes, label=label)
+        uow.api_keys.add_key(
+            tenant_id,
+            key_sha256=hash_key(key),
+            scopes=scopes,
+            label=label,
+            requests_per_minute=requests_per_minute,
+        )
         uow.commit()
     return key
+
+
+def set_rate(uow_factory: UnitOfWorkFactory, *, tenant: str, label: str, requests_per_minute: int | None) -> int:
+    """Requests that each key of that label may send in a minute; returns how many keys these are.
+
+    None: what the operator set for all; 0: as many as they like. NotFoundError when no key is called so.
+    """
+    with uow_factory() as uow:
+        keys = uow.api_keys.set_rate(tenant, label, requests_per_minute)
+        uow.commit()
+    if not keys:
+        raise NotFoundError(f"Tenant {tenant} has no key with the label {label!r}; make one with `setr keys create`.")
+    return keys
+
+
+def set_quota(uow_factory: UnitOfWorkFactory, *, tenant: str, max_images: int | None) -> None:
+    """Most images that a tenant may have; None: what the operator set for all; 0: as many as it likes.
+
+    NotFoundError when there is no such tenant.
+    """
+    with uow_factory() as uow:
+        known = uow.api_keys.set_quota(tenant, max_images)
+        uow.commit()
+    if not known:
+        raise NotFoundError(f"There is no tenant {tenant}; it is made with its first key: `setr keys create`.")
 
 
 def authenticate(uow_factory: UnitOfWorkFactory, key: str | None) -> Principal:

@@ -35,6 +35,7 @@ from core.models import (
     Vectors,
 )
 from core.ports import Encoder, EncoderRegistry, UnitOfWork
+from core.quotas import Quota, quota_of
 
 log = structlog.get_logger()
 
@@ -99,6 +100,7 @@ class EmbedHandler:
         with self.ctx.uow() as uow:
             gallery, active = generations.active(uow, job)
             live = uow.indexes.live(gallery.id)
+            quota = quota_of(uow, self.ctx.settings, job.tenant_id)
         encoders = {active.id: self._encoder(active)}
         for index in live:
             if index.in_step and index.id != active.id:
@@ -106,7 +108,7 @@ class EmbedHandler:
                     encoders[index.id] = self._encoder(index)
                 except (ModelLoadError, EncoderMismatchError) as error:
                     log.warning("index.owed", index_id=str(index.id), code=error.code, detail=error.detail)
-        return _Embedding(self.ctx, self.embedder, job, gallery, encoders, _drafts(unit.payload["drafts"]))
+        return _Embedding(self.ctx, self.embedder, job, gallery, quota, encoders, _drafts(unit.payload["drafts"]))
 
     def _encoder(self, index: Index) -> Encoder:
         encoder = self.encoders.get(index.encoder)
@@ -122,6 +124,7 @@ class _Embedding:
     embedder: Embedder
     job: Job
     gallery: Gallery
+    quota: Quota
     encoders: Mapping[UUID, Encoder]
     drafts: Sequence[SourcedDraft]
 
@@ -148,7 +151,8 @@ class _Embedding:
         return _EmbeddedBatch(
             self.job,
             self.gallery,
-            [sourced.draft for sourced, there in zip(drafts, good, strict=True) if there],
+            self.quota,
+            [sourced for sourced, there in zip(drafts, good, strict=True) if there],
             {index_id: rows[good] for index_id, rows in vectors.items()},
             failed,
         )
@@ -160,9 +164,12 @@ class _Embedding:
 
 
 def _failed(sourced: SourcedDraft, code: str, detail: str) -> ItemOutcome:
+    return fetch_failed(_planned(sourced), code, detail)
+
+
+def _planned(sourced: SourcedDraft) -> PlannedItem:
     draft = sourced.draft
-    item = PlannedItem(draft.external_id, draft.attributes, sourced.source, sourced.place)
-    return fetch_failed(item, code, detail)
+    return PlannedItem(draft.external_id, draft.attributes, sourced.source, sourced.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,8 @@ class _EmbeddedBatch:
 
     job: Job
     gallery: Gallery
-    drafts: Sequence[ImageDraft]
+    quota: Quota
+    drafts: Sequence[SourcedDraft]
     vectors: Mapping[UUID, Vectors]
     failed: Sequence[ItemOutcome]
 
@@ -180,9 +188,12 @@ class _EmbeddedBatch:
         uow.indexes.hold(self.gallery.id)
         live = uow.indexes.live(self.gallery.id)
         self._check_active(live)
-        written = uow.images.upsert(self.gallery, self.drafts, job_id=rank(self.job))
-        rows = [row for row, draft in enumerate(self.drafts) if draft.external_id in written]
-        ids = [written[self.drafts[row].external_id].image_id for row in rows]
+        names = [sourced.draft.external_id for sourced in self.drafts]
+        beyond = self.quota.beyond(uow, self.gallery, names)
+        kept = [sourced.draft for sourced in self.drafts if sourced.draft.external_id not in beyond]
+        written = uow.images.upsert(self.gallery, kept, job_id=rank(self.job))
+        rows = [row for row, name in enumerate(names) if name in written]
+        ids = [written[names[row]].image_id for row in rows]
         for index in live if rows else ():
             vectors = self.vectors.get(index.id)
             store(uow, index, ids, None if vectors is None else vectors[rows])
@@ -190,9 +201,10 @@ class _EmbeddedBatch:
             ItemOutcome(draft.external_id, written[draft.external_id].outcome)
             if draft.external_id in written
             else superseded(draft.external_id)
-            for draft in self.drafts
+            for draft in kept
         ]
-        return [*through, *self.failed]
+        refused = [self.quota.exceeded(_planned(one)) for one in self.drafts if one.draft.external_id in beyond]
+        return [*through, *refused, *self.failed]
 
     def _check_active(self, live: Sequence[Index]) -> None:
         active = next((index for index in live if index.state is IndexState.ACTIVE), None)

@@ -97,6 +97,17 @@ class UnavailableError(ServiceError):
     title = "Temporarily unavailable"
 
 
+class RateLimitedError(ServiceError):
+    """The API key has sent more requests than it may; the same call goes through after `retry_after_s` seconds."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class ModelLoadError(ServiceError):
     """A model spec cannot be loaded completely (missing, unlisted, or weights that do not fit)."""
 

@@ -30,6 +30,7 @@ from core.models import (
 )
 from core.pictures import THUMBNAIL_MEDIA_TYPE, validate
 from core.ports import StoredImage, UnitOfWork
+from core.quotas import Quota, quota_of
 from core.reading import Arrived, Known, Missed, Reader, Remotes
 from core.settings import MEBIBYTE
 
@@ -82,10 +83,11 @@ class FetchHandler:
         """Find the gallery. NotFoundError when it was deleted meanwhile."""
         with self.ctx.uow() as uow:
             gallery = uow.galleries.by_id(UUID(unit.payload["gallery_id"]))
+            quota = quota_of(uow, self.ctx.settings, job.tenant_id)
         if gallery is None or gallery.deleting:
             raise NotFoundError(f"The gallery `{job.gallery_name}` was deleted meanwhile.")
         items = [planned_item(raw) for raw in unit.payload["items"]]
-        return _Fetch(self, job, gallery, items, unit.payload.get("tried", 0))
+        return _Fetch(self, job, gallery, quota, items, unit.payload.get("tried", 0))
 
 
 @dataclass(slots=True)
@@ -107,6 +109,7 @@ class _Fetch:
     handler: FetchHandler
     job: Job
     gallery: Gallery
+    quota: Quota
     items: Sequence[PlannedItem]
     tried: int
 
@@ -122,8 +125,11 @@ class _Fetch:
     def compute(self, start: int, stop: int) -> "_FetchedBatch":
         """Read items [start, stop), drop what did not change, validate and store the rest."""
         items = self.items[start:stop]
-        known = self._known(items)
+        known, is_full = self._known(items)
         done = _Sorted()
+        if is_full:  # so what is new need not even be read
+            done.ended += [self.quota.exceeded(item) for item in items if item.external_id not in known.images]
+            items = [item for item in items if item.external_id in known.images]
         held: list[Arrived] = []
         with Reader(self.ctx, self.handler.remotes, self.handler.pool, known) as reader:
             for read in reader.read(items):
@@ -138,12 +144,14 @@ class _Fetch:
         embedding = [embed_unit(self.job, self.gallery, done.drafts)] if done.drafts else []
         return _FetchedBatch(self.job, self.gallery, done, [*embedding, *self._put_off(done)])
 
-    def _known(self, items: Sequence[PlannedItem]) -> Known:
+    def _known(self, items: Sequence[PlannedItem]) -> tuple[Known, bool]:
+        """What is stored of the items, and whether the tenant's quota is used up."""
         names = [item.external_id for item in items]
         remote = [item.external_id for item in items if isinstance(item.place, Remote)]
         with self.ctx.uow() as uow:
             images = uow.images.current(self.gallery.id, names)
-            return Known(images, uow.remote_versions.known(self.gallery.id, remote) if remote else {})
+            versions = uow.remote_versions.known(self.gallery.id, remote) if remote else {}
+            return Known(images, versions), self.quota.is_full(uow)
 
     def _miss(self, missed: Missed, done: _Sorted) -> None:
         error = missed.error

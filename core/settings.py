@@ -46,6 +46,15 @@ class Settings(BaseSettings):
     public_url: str = Field("", description="Base URL in links; empty: derived from the request.")
     max_upload_mib: int = Field(4096, ge=1, description="Largest request body of an import, in MiB.")
     max_reference_mib: int = Field(20, ge=1, description="Largest reference picture of a query, in MiB.")
+    metrics: bool = Field(default=True, description="Answer /metrics, for Prometheus; it asks for no key.")
+    requests_per_minute: int = Field(
+        0, ge=0, description="Requests that a key may send in a minute, unless it says otherwise; 0: any."
+    )
+    rate_limit_url: str = Field(
+        "",
+        pattern=r"^((rediss?|redis\+unix|memory)://.*)?$",
+        description="Where requests are counted: Redis, or memory:// for each API process by itself; empty: redis_url.",
+    )
     presigned_ttl_s: int = Field(900, ge=60, description="Life of presigned URLs, in seconds.")
 
     # models
@@ -80,6 +89,9 @@ class Settings(BaseSettings):
     ingest_threads: int = Field(4, ge=1, description="Threads of an ingest worker.")
     ingest_batch: int = Field(32, ge=1, description="Items a transaction of an ingest unit.")
     unit_items: int = Field(256, ge=1, description="Items a unit that planning cuts an import into.")
+    max_images_per_tenant: int = Field(
+        0, ge=0, description="Images that a tenant may have in all its galleries, unless it says otherwise; 0: any."
+    )
     max_image_mib: int = Field(50, ge=1, description="Largest picture file, in MiB.")
     max_image_megapixels: int = Field(50, ge=1, description="Largest picture that is decoded whole, in megapixels.")
     max_jpeg_megapixels: int = Field(250, ge=1, description="Largest JPEG (decoded at reduced scale), in megapixels.")
@@ -122,6 +134,9 @@ class Settings(BaseSettings):
     deadlines_every_s: float = Field(2.0, gt=0, description="Period of the check of re-rank budgets.")
     heartbeat_s: float = Field(5.0, gt=0, description="Period of worker heartbeats.")
     worker_dead_after_s: float = Field(30.0, gt=0, description="A worker silent for this long counts as gone.")
+    stalled_after_s: float = Field(
+        120.0, gt=0, description="A queue is stalled when a due unit has waited for this long and none is running."
+    )
     upkeep_every_s: float = Field(
         3600.0, gt=0, description="Period of upkeep: expired jobs, unused pictures, old keys."
     )

@@ -16,8 +16,12 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request: the tenant that every row belongs to, and the key's scopes."""
+    """Who makes a request: the tenant that every row belongs to, and the key's scopes.
+
+    `requests_per_minute` None: what the operator set for all keys; 0: as many as they like.
+    """
 
     tenant_id: UUID
     key_id: UUID
     scopes: frozenset[Scope]
+    requests_per_minute: int | None = None

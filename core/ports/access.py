@@ -16,8 +16,31 @@ class ApiKeys(Protocol):
         """Id of the tenant of that name, created when missing."""
         ...
 
-    def add_key(self, tenant_id: UUID, *, key_sha256: str, scopes: Sequence[Scope], label: str) -> UUID:
+    def add_key(
+        self,
+        tenant_id: UUID,
+        *,
+        key_sha256: str,
+        scopes: Sequence[Scope],
+        label: str,
+        requests_per_minute: int | None = None,
+    ) -> UUID:
         """Store a key's hash."""
+        ...
+
+    def set_rate(self, tenant: str, label: str, requests_per_minute: int | None) -> int:
+        """Requests a minute of the keys of that label (None: the operator's default; 0: any); returns how many keys."""
+        ...
+
+    def set_quota(self, tenant: str, max_images: int | None) -> bool:
+        """Most images of the tenant of that name (None: the operator's default; 0: any); False when there is none."""
+        ...
+
+    def quota(self, tenant_id: UUID, *, lock: bool = False) -> int | None:
+        """What `set_quota` stored; with `lock`, the tenant's row locked until the transaction ends.
+
+        NotFoundError when there is no such tenant.
+        """
         ...
 
     def find(self, key_sha256: str) -> Principal | None:

@@ -32,6 +32,10 @@ class Galleries(Protocol):
         """By name, keyset."""
         ...
 
+    def images_of(self, tenant_id: UUID) -> int:
+        """Images in all galleries of the tenant, but for those that are being deleted."""
+        ...
+
     def update(self, gallery: Gallery) -> None:
         """Write name, encoder, device, attributes_schema, active_index_id, deleting; bumps `version`."""
         ...

@@ -19,7 +19,7 @@ from storage.transaction import Transaction
 RESERVATION_TTL = timedelta(minutes=1)
 """A reservation this old belonged to a process that died: the client's retry may take it over."""
 
-_FIND = select(ApiKeyRow.tenant_id, ApiKeyRow.id, ApiKeyRow.scopes).where(
+_FIND = select(ApiKeyRow.tenant_id, ApiKeyRow.id, ApiKeyRow.scopes, ApiKeyRow.requests_per_minute).where(
     ApiKeyRow.key_sha256 == bindparam("key_sha256")
 )
 
@@ -39,11 +39,24 @@ class SqlApiKeys:
         found: UUID = self._transaction.execute(select(TenantRow.id).where(TenantRow.name == name)).scalar_one()
         return found
 
-    def add_key(self, tenant_id: UUID, *, key_sha256: str, scopes: Sequence[Scope], label: str) -> UUID:
+    def add_key(
+        self,
+        tenant_id: UUID,
+        *,
+        key_sha256: str,
+        scopes: Sequence[Scope],
+        label: str,
+        requests_per_minute: int | None = None,
+    ) -> UUID:
         """Store a key's hash. ConflictError when it is stored already."""
         key_id = new_id()
         insertion = insert(ApiKeyRow).values(
-            id=key_id, tenant_id=tenant_id, key_sha256=key_sha256, scopes=[scope.value for scope in scopes], label=label
+            id=key_id,
+            tenant_id=tenant_id,
+            key_sha256=key_sha256,
+            scopes=[scope.value for scope in scopes],
+            label=label,
+            requests_per_minute=requests_per_minute,
         )
         added = self._transaction.execute(
             insertion.on_conflict_do_nothing(index_elements=[ApiKeyRow.key_sha256]).returning(ApiKeyRow.id)
@@ -57,8 +70,34 @@ class SqlApiKeys:
         row = self._transaction.execute(_FIND, {"key_sha256": key_sha256}).one_or_none()
         if row is None:
             return None
-        tenant_id, key_id, scopes = row
-        return Principal(tenant_id=tenant_id, key_id=key_id, scopes=frozenset(Scope(scope) for scope in scopes))
+        return Principal(
+            tenant_id=row.tenant_id,
+            key_id=row.id,
+            scopes=frozenset(Scope(scope) for scope in row.scopes),
+            requests_per_minute=row.requests_per_minute,
+        )
+
+    def set_rate(self, tenant: str, label: str, requests_per_minute: int | None) -> int:
+        """Requests a minute of the keys of that label; returns how many keys."""
+        owner = select(TenantRow.id).where(TenantRow.name == tenant).scalar_subquery()
+        statement = update(ApiKeyRow).where(ApiKeyRow.tenant_id == owner, ApiKeyRow.label == label)
+        return self._transaction.execute(statement.values(requests_per_minute=requests_per_minute)).rowcount
+
+    def set_quota(self, tenant: str, max_images: int | None) -> bool:
+        """Most images of the tenant of that name; False when there is none."""
+        statement = update(TenantRow).where(TenantRow.name == tenant).values(max_images=max_images)
+        return self._transaction.execute(statement).rowcount == 1
+
+    def quota(self, tenant_id: UUID, *, lock: bool = False) -> int | None:
+        """What `set_quota` stored; with `lock`, the tenant's row locked until the transaction ends."""
+        statement = select(TenantRow.max_images).where(TenantRow.id == tenant_id)
+        if lock:  # not FOR UPDATE: rows that refer to the tenant go on being inserted
+            statement = statement.with_for_update(key_share=True)
+        row = self._transaction.execute(statement).one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such tenant.")
+        found: int | None = row.max_images
+        return found
 
     def tenant_name(self, tenant_id: UUID) -> str:
         """What the tenant is called. NotFoundError when there is none."""

@@ -72,6 +72,15 @@ class SqlGalleries:
         rows = self._transaction.execute(statement).all()
         return page_of([_gallery(row) for row in rows], size, lambda gallery: gallery.name)
 
+    def images_of(self, tenant_id: UUID) -> int:
+        """Images in all galleries of the tenant, but for those that are being deleted."""
+        statement = (
+            select(func.coalesce(func.sum(GalleryCountRow.images), 0))
+            .join(GalleryRow, GalleryRow.id == GalleryCountRow.gallery_id)
+            .where(GalleryRow.tenant_id == tenant_id, ~GalleryRow.deleting)
+        )
+        return int(self._transaction.execute(statement).scalar_one())
+
     def update(self, gallery: Gallery) -> None:
         """Write name, encoder, device, attributes_schema, active_index_id, deleting; bumps `version`.
 

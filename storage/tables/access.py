@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,13 +17,15 @@ class TenantRow(Base):
     """Whom every other row belongs to."""
 
     __tablename__ = "tenants"
-    __table_args__ = (UniqueConstraint("name"),)
+    __table_args__ = (UniqueConstraint("name"), CheckConstraint("max_images >= 0", name="max_images"))
 
     id: Mapped[Id]
     name: Mapped[str]
     created_at: Mapped[CreatedAt]
     # Stored as it is: it signs what goes out, and opens nothing here.
     webhook_secret: Mapped[str | None]
+    # Null: the operator's default; 0: as many as they like.
+    max_images: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ApiKeyRow(Base):
@@ -34,6 +36,7 @@ class ApiKeyRow(Base):
         UniqueConstraint("key_sha256"),
         Index(None, "tenant_id"),
         CheckConstraint(f"scopes <@ ARRAY[{_SCOPES}]", name="scopes"),
+        CheckConstraint("requests_per_minute >= 0", name="requests_per_minute"),
     )
 
     id: Mapped[Id]
@@ -42,6 +45,8 @@ class ApiKeyRow(Base):
     scopes: Mapped[Texts]
     label: Mapped[str]
     created_at: Mapped[CreatedAt]
+    # Null: the operator's default; 0: as many as they like.
+    requests_per_minute: Mapped[int | None]
 
 
 class IdempotencyKeyRow(Base):

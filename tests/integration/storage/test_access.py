@@ -1,10 +1,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, text
 
-from core.errors import ConflictError
+from core.errors import ConflictError, NotFoundError
 from core.models import Principal, Queue, Scope, WorkerBeat
 from core.ports import SavedResponse, UnitOfWorkFactory
 from tests.integration.storage.builders import add_tenant
@@ -24,6 +25,29 @@ def test_a_key_opens_its_tenant(uow_factory: UnitOfWorkFactory) -> None:
         assert uow.api_keys.find(HASH[:-1]) is None
         with pytest.raises(ConflictError):
             uow.api_keys.add_key(tenant_id, key_sha256=HASH, scopes=[], label="again")
+
+
+def test_a_key_carries_its_own_limit(uow_factory: UnitOfWorkFactory) -> None:
+    with uow_factory() as uow:
+        tenant_id = uow.api_keys.add_tenant("shop")
+        uow.api_keys.add_key(tenant_id, key_sha256=HASH, scopes=[Scope.READ], label="web", requests_per_minute=60)
+        for requests_per_minute in (60, 0, None):
+            assert uow.api_keys.set_rate("shop", "web", requests_per_minute) == 1
+            found = uow.api_keys.find(HASH)
+            assert found is not None
+            assert found.requests_per_minute == requests_per_minute
+        assert uow.api_keys.set_rate("shop", "another", 1) == uow.api_keys.set_rate("other", "web", 1) == 0
+
+
+def test_a_tenant_carries_its_own_quota(uow_factory: UnitOfWorkFactory) -> None:
+    with uow_factory() as uow:
+        tenant_id = uow.api_keys.add_tenant("shop")
+        assert uow.api_keys.quota(tenant_id) is None
+        assert uow.api_keys.set_quota("shop", 3_000_000_000)
+        assert uow.api_keys.quota(tenant_id, lock=True) == 3_000_000_000
+        assert not uow.api_keys.set_quota("other", 1)
+        with pytest.raises(NotFoundError):
+            uow.api_keys.quota(uuid4())
 
 
 def test_the_first_response_is_replayed(uow_factory: UnitOfWorkFactory) -> None:

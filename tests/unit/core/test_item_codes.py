@@ -20,6 +20,7 @@ IMPORT_MODULES = (
     "mirror",
     "pictures",
     "planning",
+    "quotas",
     "reading",
     "sources",
     "tarfiles",

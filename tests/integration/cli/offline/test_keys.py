@@ -1,9 +1,9 @@
-"""`setr keys create` against a real Postgres."""
+"""`setr keys` against a real Postgres."""
 
 from collections.abc import Iterator
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from cli.local.services import RunningServices, running_services
 from cli.offline.keys import keys
@@ -36,3 +36,33 @@ def test_the_printed_key_opens_the_tenant_with_its_scopes(services: RunningServi
     assert principal is not None
     assert principal.tenant_id == tenant_id
     assert principal.scopes == {Scope.READ, Scope.WRITE}
+    assert principal.requests_per_minute is None
+
+
+def test_keys_and_tenants_are_limited(services: RunningServices) -> None:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(keys, arguments, env=settings_environment(services.settings))
+
+    made = run("create", "--tenant", "limited", "--label", "web", "--requests-per-minute", "60")
+    key_sha256 = hash_key(made.stdout.strip())
+    engine = create_engine(services.settings)
+    database = uow_factory(engine, services.settings)
+    for arguments, expected in ((None, 60), (("rate", "0"), 0), (("rate", "default"), None)):
+        if arguments:
+            changed = run(*arguments, "--tenant", "limited", "--label", "web")
+            assert (changed.exit_code, "changed: 1." in changed.stdout) == (0, True), changed.output
+        with database() as uow:
+            principal = uow.api_keys.find(key_sha256)
+        assert principal is not None
+        assert principal.requests_per_minute == expected
+    assert run("quota", "1000", "--tenant", "limited").exit_code == 0
+    with database() as uow:
+        assert uow.api_keys.quota(uow.api_keys.add_tenant("limited")) == 1000
+    engine.dispose()
+
+
+def test_what_is_not_there_cannot_be_limited(services: RunningServices) -> None:
+    for arguments in (("rate", "5", "--label", "nobody's"), ("quota", "5", "--tenant", "nobody"), ("quota", "many")):
+        result = CliRunner().invoke(keys, arguments, env=settings_environment(services.settings))
+        assert result.exit_code != 0
+        assert "Traceback" not in result.output
