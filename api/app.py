@@ -19,6 +19,7 @@ from api.endpoints import (
     imports,
     indexes,
     jobs,
+    metrics,
     queries,
     query_batches,
     schedules,
@@ -26,6 +27,7 @@ from api.endpoints import (
     webhooks,
 )
 from api.long_poll import LongPolls
+from api.metrics import Metrics
 from api.runtime import Runtime, attach
 from core.context import Context
 from core.jobs import phases
@@ -65,9 +67,11 @@ def create_app(ctx: Context) -> APIFlask:
     errors.register(app)
     requests.register(app)
     polls = LongPolls(partial(phases, ctx), server_threads=ctx.settings.api_threads)
-    attach(app, Runtime(ctx=ctx, principals=PrincipalCache(), polls=polls))
+    attach(app, Runtime(ctx=ctx, principals=PrincipalCache(), polls=polls, metrics=Metrics(ctx)))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    if ctx.settings.metrics:
+        app.register_blueprint(metrics.bp)
     return app
 
 

@@ -7,6 +7,7 @@ from flask import Flask, current_app
 
 from api.auth_cache import PrincipalCache
 from api.long_poll import LongPolls
+from api.metrics import Metrics
 from core.context import Context
 
 _EXTENSION = "setr"
@@ -19,6 +20,7 @@ class Runtime:
     ctx: Context
     principals: PrincipalCache
     polls: LongPolls
+    metrics: Metrics
 
 
 def attach(app: Flask, runtime: Runtime) -> None:

@@ -20,6 +20,7 @@ from core.ports import (
     Indexes,
     JobItems,
     Jobs,
+    Monitoring,
     PendingVectors,
     RemoteVersions,
     Schedules,
@@ -41,6 +42,7 @@ from storage.repositories.images import SqlImages
 from storage.repositories.indexes import SqlConcepts, SqlIndexes
 from storage.repositories.items import SqlBatchParts, SqlCandidates, SqlJobItems
 from storage.repositories.jobs import SqlJobs
+from storage.repositories.monitoring import SqlMonitoring
 from storage.repositories.pending import SqlPendingVectors
 from storage.repositories.schedules import SqlSchedules
 from storage.repositories.sources import SqlRemoteVersions, SqlUploads
@@ -94,6 +96,7 @@ class SqlUnitOfWork:
     webhooks: Webhooks
     schedules: Schedules
     feedback: FeedbackStore
+    monitoring: Monitoring
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
@@ -128,6 +131,7 @@ class SqlUnitOfWork:
         self.webhooks = SqlWebhooks(transaction)
         self.schedules = SqlSchedules(transaction)
         self.feedback = SqlFeedback(transaction)
+        self.monitoring = SqlMonitoring(transaction)
         return self
 
     def __exit__(

@@ -14,7 +14,8 @@ from api.runtime import context
 from api.schemas.common import Reply
 from core.context import Context
 from core.errors import UnavailableError
-from core.models import Queue
+from core.models import Backlog, Queue
+from core.stalls import stalled_queues
 
 bp = APIBlueprint("health", __name__, tag="Operations")
 
@@ -53,7 +54,7 @@ def healthz() -> Response:
 @bp.output(Readiness)
 @bp.doc(responses={503: "Something is missing; `checks` says what"})
 def readyz() -> Response:
-    """Whether Postgres, the broker and the bucket answer, and workers take from every queue."""
+    """Whether Postgres, the broker and the bucket answer, and workers live and take from every queue."""
     checks = [*_services(context()), *_queues(context())]
     missing = [check.name for check in checks if not check.ok]
     if not missing:
@@ -86,12 +87,17 @@ def _check(name: str, probe: Callable[[], None]) -> Check:
 def _queues(ctx: Context) -> list[Check]:
     alive_within = timedelta(seconds=ctx.settings.worker_dead_after_s)
     try:
-        with ctx.uow() as uow:
+        with ctx.uow(read_only=True) as uow:
             alive = uow.workers.consumers(alive_within=alive_within)
+        stalled = stalled_queues(ctx)
     except UnavailableError as error:
         return [Check(name=f"queue:{queue}", ok=False, detail=error.detail) for queue in NEEDED_QUEUES]
-    counts = {queue: alive[queue].count if queue in alive else 0 for queue in NEEDED_QUEUES}
-    return [
-        Check(name=f"queue:{queue}", ok=count > 0, detail=f"{count} live workers take from it")
-        for queue, count in counts.items()
-    ]
+    return [_queue(queue, alive[queue].count, stalled.get(queue)) for queue in NEEDED_QUEUES]
+
+
+def _queue(queue: Queue, consumers: int, stalled: Backlog | None) -> Check:
+    name, taking = f"queue:{queue}", f"{consumers} live workers take from it"
+    if stalled is None or consumers == 0:
+        return Check(name=name, ok=consumers > 0, detail=taking)
+    waited = f"its oldest unit has waited for {stalled.oldest_due_s:.0f} s, and none is running"
+    return Check(name=name, ok=False, detail=f"{taking}, but {waited}")

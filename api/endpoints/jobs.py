@@ -13,6 +13,7 @@ from api.auth import principal, protected
 from api.idempotency import idempotent
 from api.paging import MAX_PAGE_SIZE, every, page_key, page_token
 from api.replies import NDJSON, accepted, job_headers, json_reply, not_modified, present, unchanged
+from api.requests import waiting
 from api.runtime import context, runtime
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
 from core import exports, jobs, querybatches, results, retries
@@ -55,7 +56,9 @@ def get_job(job_id: UUID, query_data: PollQuery) -> Response:
     """Poll a job; with `wait`, until its state or stage changes."""
     ctx, who = context(), principal()
     if query_data.wait:
-        runtime().polls.wait(jobs.get(ctx, who, job_id), query_data.wait)
+        job = jobs.get(ctx, who, job_id)
+        with waiting():
+            runtime().polls.wait(job, query_data.wait)
     view = jobs.view(ctx, who, job_id)
     headers = job_headers(view, now=ctx.clock.now())
     if not_modified(headers):

@@ -10,6 +10,7 @@ from core.models.sources import BucketObject, RemoteVersion, Upload
 from core.models.units import (
     DEFERRED,
     GIVES_WAY,
+    Backlog,
     ClaimedUnit,
     Consumers,
     NewUnit,
@@ -37,6 +38,7 @@ __all__ = [
     "GIVES_WAY",
     "LIVE_INDEX_STATES",
     "Attributes",
+    "Backlog",
     "BatchPart",
     "Blob",
     "BucketObject",

@@ -101,6 +101,17 @@ class WorkerBeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """Open units of a queue. `deferred` are pending, but not due yet; `oldest_due_s` is 0 where none is due."""
+
+    due: int = 0
+    deferred: int = 0
+    running: int = 0
+    due_since: datetime | None = None
+    oldest_due_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Consumers:
     """Live workers of a queue, and since when there have been none."""
 

@@ -19,6 +19,7 @@ from core.ports.method import (
     Phrases,
     RelativeText,
 )
+from core.ports.monitoring import Monitoring
 from core.ports.schedules import Schedules
 from core.ports.services import Clock, Doorbell, ObjectStore
 from core.ports.sources import RemoteVersions, SourceBuckets, Uploads
@@ -58,6 +59,7 @@ __all__ = [
     "Jobs",
     "Judge",
     "JudgeIdentity",
+    "Monitoring",
     "NotModified",
     "ObjectStore",
     "PendingVectors",

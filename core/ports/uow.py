@@ -7,6 +7,7 @@ from core.ports.access import ApiKeys, IdempotencyKeys
 from core.ports.catalog import Blobs, Galleries, Images
 from core.ports.feedback import FeedbackStore
 from core.ports.jobs import BatchParts, Candidates, JobItems, Jobs
+from core.ports.monitoring import Monitoring
 from core.ports.schedules import Schedules
 from core.ports.sources import RemoteVersions, Uploads
 from core.ports.units import Units, Workers
@@ -37,6 +38,7 @@ class UnitOfWork(Protocol):
     webhooks: Webhooks
     schedules: Schedules
     feedback: FeedbackStore
+    monitoring: Monitoring
 
     def __enter__(self) -> Self:
         """Begin."""

@@ -24,6 +24,7 @@ def test_postgres_stops_and_comes_back(call: Callable[..., Any], services: Runni
             assert "Traceback" not in response.text
             assert "psycopg" not in response.text
         assert call("GET", "/healthz").status_code == 200
+        assert 'setr_up{part="postgres"} 0.0' in call("GET", "/metrics").text
     finally:
         services.supervisor.resume("postgres")
     assert call("GET", "/galleries/summer").status_code == 200

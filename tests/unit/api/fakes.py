@@ -16,6 +16,7 @@ from core.jobs import TERMINAL
 from core.keys import blob_key
 from core.models import (
     Attributes,
+    Backlog,
     Blob,
     Candidate,
     Consumers,
@@ -25,6 +26,7 @@ from core.models import (
     ImageState,
     ItemOutcome,
     Job,
+    JobKind,
     JobState,
     Kept,
     NewUnit,
@@ -259,7 +261,29 @@ class FakeWorkers:
 
     def consumers(self, *, alive_within: timedelta) -> dict[Queue, Consumers]:
         del alive_within
-        return {queue: Consumers(queue=queue, count=count, last_seen_at=NOW) for queue, count in self.counts.items()}
+        return {queue: Consumers(queue=queue, count=self.counts.get(queue, 0), last_seen_at=NOW) for queue in Queue}
+
+
+@dataclass
+class FakeMonitoring:
+    """Numbers as set by a test; `looks` are those of later looks at the backlog, one each."""
+
+    queues: dict[Queue, Backlog] = field(default_factory=dict)
+    looks: list[dict[Queue, Backlog]] = field(default_factory=list)
+    jobs: dict[tuple[JobKind, JobState], int] = field(default_factory=dict)
+    deliveries: int = 0
+
+    def backlog(self) -> dict[Queue, Backlog]:
+        seen = {queue: self.queues.get(queue, Backlog()) for queue in Queue}
+        if self.looks:
+            self.queues = self.looks.pop(0)
+        return seen
+
+    def open_jobs(self) -> dict[tuple[JobKind, JobState], int]:
+        return self.jobs
+
+    def pending_deliveries(self) -> int:
+        return self.deliveries
 
 
 @dataclass
@@ -349,6 +373,7 @@ class FakeStore:
     uploads: FakeUploads = field(default_factory=FakeUploads)
     schedules: FakeSchedules = field(default_factory=FakeSchedules)
     feedback: FakeFeedback = field(default_factory=FakeFeedback)
+    monitoring: FakeMonitoring = field(default_factory=FakeMonitoring)
     available: bool = True
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from core.settings import Settings
 from tests.unit.api.conftest import Caller, caller, get_json
 from tests.unit.api.fakes import World
 
-PUBLIC = {"/healthz", "/readyz"}
+PUBLIC = {"/healthz", "/metrics", "/readyz"}
 
 
 def operations(app: APIFlask) -> Iterator[tuple[str, str, dict[str, Any]]]:
