@@ -20,7 +20,7 @@ from core.imports import NewImport
 from core.ingest import PAUSES, FetchHandler
 from core.models import Job, JobState, UnitKind
 from core.planning import PlanHandler
-from core.ports import Fetch, UnitOfWorkFactory
+from core.ports import Fetch, Fetched, UnitOfWorkFactory
 from core.reading import Remotes
 from core.uploads import NewUpload
 from storage.buckets import S3SourceBuckets
@@ -48,13 +48,17 @@ class CountingStore(S3ObjectStore):
 
 
 class CountingBuckets(S3SourceBuckets):
-    """Notes the keys that are asked for."""
+    """Notes the keys that are asked for, and those whose object was sent."""
 
     asked: list[str]
+    sent: list[str]
 
     def read(self, bucket: str, key: str, *, max_bytes: int, known_etag: str = "") -> Fetch:
         self.asked.append(key)
-        return super().read(bucket, key, max_bytes=max_bytes, known_etag=known_etag)
+        answer = super().read(bucket, key, max_bytes=max_bytes, known_etag=known_etag)
+        if isinstance(answer, Fetched):
+            self.sent.append(key)
+        return answer
 
 
 @dataclass
@@ -82,6 +86,7 @@ class World:
         self.site.forget()
         self.objects.puts.clear()
         self.buckets.asked.clear()
+        self.buckets.sent.clear()
 
     def make_due(self, job_id: UUID) -> None:
         self.shop.let_go(job_id)
@@ -104,7 +109,7 @@ def world(uow_factory: UnitOfWorkFactory, engine: Engine, services: RunningServi
         ctx = Context(uow_factory, objects, Bell(), SystemClock(), settings)
         shop = open_shop(ctx, engine, builders.add_tenant(uow_factory, "shop"))
         buckets = CountingBuckets(settings)
-        buckets.asked = []
+        buckets.asked, buckets.sent = [], []
         web = HttpFetcher(settings)
         remotes = Remotes(web, buckets)
         shop.handlers[UnitKind.PLAN] = PlanHandler(ctx, remotes)
@@ -292,9 +297,19 @@ def test_rows_may_name_objects(world: World) -> None:
     first = world.shop.imported({"m.jsonl": jsonl(*rows)})
     assert progress(first) == {"created": 1, "failed": 2}
     assert world.shop.items(first.id) == {"b": ("failed", "bucket_refused"), "c": ("failed", "object_not_found")}
-    world.objects.puts.clear()
-    assert progress(world.shop.imported({"m.jsonl": jsonl(rows[0])})) == {"unchanged": 1}
-    assert world.objects.puts == []
+    assert world.buckets.sent == ["open/1.png"]
+
+
+def test_an_object_that_rows_name_is_sent_once(world: World) -> None:
+    world.store("open/1.png", picture("red"))
+    row = {"external_id": "a", "image": f"s3://{BUCKET}/open/1.png"}
+    world.shop.imported({"m.jsonl": jsonl(row)})
+
+    world.forget()
+    assert progress(world.shop.imported({"m.jsonl": jsonl(row)})) == {"unchanged": 1}
+    assert progress(world.shop.imported({"m.jsonl": jsonl(row | {"color": "red"})})) == {"updated": 1}
+    assert world.buckets.asked == ["open/1.png"] * 2
+    assert (world.buckets.sent, world.objects.puts) == ([], [])
 
 
 def test_a_bucket_that_is_not_there_fails_the_job(world: World) -> None:
