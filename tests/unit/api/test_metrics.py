@@ -149,7 +149,7 @@ def test_text_unless_openmetrics_is_asked_for(app: APIFlask, accept: str) -> Non
 def test_openmetrics(app: APIFlask) -> None:
     response = app.test_client().get("/metrics", headers={"Accept": OPENMETRICS})
     assert response.content_type.startswith(OPENMETRICS)
-    assert "setr_queue_due_units" in {family.name for family in parse_openmetrics(response.text)}
+    assert "setr_queue_due_units" in {family.name for family in parse_openmetrics(response.text)}  # type: ignore[no-untyped-call]
 
 
 def test_two_applications_share_nothing(app: APIFlask, world: World, settings: Settings) -> None:
