@@ -33,14 +33,14 @@ def absolute(path: str) -> str:
     return base.rstrip("/") + path
 
 
-def job_url(job_id: UUID) -> str:
+def _job_url(job_id: UUID) -> str:
     """Where a job is polled."""
     return absolute(f"/jobs/{job_id}")
 
 
 def present(view: JobView) -> JobOut:
     """A job as JSON, with its links."""
-    url = job_url(view.job.id)
+    url = _job_url(view.job.id)
     deliveries = f"{url}/deliveries" if view.job.callback_url is not None else None
     return job_out(
         view,
@@ -52,17 +52,17 @@ def present(view: JobView) -> JobOut:
 
 def _retry_url(job: Job) -> str | None:
     ended_short = job.kind is JobKind.IMPORT and job.state in TERMINAL and job.counters.failed > 0
-    return f"{job_url(job.id)}/retry" if ended_short else None
+    return f"{_job_url(job.id)}/retry" if ended_short else None
 
 
 def accepted(job: Job) -> Response:
     """202: the job, where it is polled, and when."""
     view = JobView(job=job, waiting_for=None, eta_seconds=None)
-    headers = {"Location": job_url(job.id), "Retry-After": str(retry_after(job))}
+    headers = {"Location": _job_url(job.id), "Retry-After": str(_retry_after(job))}
     return json_reply(present(view), status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-def retry_after(job: Job) -> int:
+def _retry_after(job: Job) -> int:
     """Seconds until another poll makes sense."""
     return QUERY_RETRY_AFTER_S if job.kind is JobKind.QUERY else RETRY_AFTER_S
 
@@ -79,7 +79,7 @@ def job_headers(view: JobView, *, now: datetime) -> dict[str, str]:
         parts.append(str(int(now.timestamp() / (context().settings.presigned_ttl_s / 2))))
     headers = {"ETag": f'W/"{".".join(parts)}"', "Cache-Control": "private, no-cache"}
     if job.state not in TERMINAL:
-        headers["Retry-After"] = str(retry_after(job))
+        headers["Retry-After"] = str(_retry_after(job))
     return headers
 
 

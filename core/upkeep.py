@@ -43,12 +43,13 @@ Stopping = Callable[[], bool]
 def run(ctx: Context, *, stopping: Stopping = lambda: False) -> None:
     """One round. A step that a dependency keeps from its work is put off to the next round; the others go on."""
     for step in STEPS:
+        name = step.__name__.strip("_")
         try:
             done = step(ctx, stopping)
         except UnavailableError as error:
-            log.warning("upkeep.put_off", step=step.__name__, reason=error.detail)
+            log.warning("upkeep.put_off", step=name, reason=error.detail)
         else:
-            log.info("upkeep.done", step=step.__name__, count=done)
+            log.info("upkeep.done", step=name, count=done)
 
 
 def expire_jobs(ctx: Context, stopping: Stopping) -> int:
@@ -81,7 +82,7 @@ def _forget(ctx: Context, job: Job) -> None:
         uow.commit()
 
 
-def expire_keys(ctx: Context, stopping: Stopping) -> int:
+def _expire_keys(ctx: Context, stopping: Stopping) -> int:
     """Delete old idempotency keys. Returns how many."""
     count, deleted = 0, ROWS
     while deleted == ROWS and not stopping():
@@ -92,7 +93,7 @@ def expire_keys(ctx: Context, stopping: Stopping) -> int:
     return count
 
 
-def expire_uploads(ctx: Context, stopping: Stopping) -> int:
+def _expire_uploads(ctx: Context, stopping: Stopping) -> int:
     """Delete announced uploads that no import took in time, or whose imports expired. Returns how many."""
     count = 0
     while not stopping():
@@ -107,7 +108,7 @@ def expire_uploads(ctx: Context, stopping: Stopping) -> int:
     return count
 
 
-def forget_versions(ctx: Context, stopping: Stopping) -> int:
+def _forget_versions(ctx: Context, stopping: Stopping) -> int:
     """Forget what was seen at the addresses of images that are gone. Returns how many."""
     count, deleted = 0, ROWS
     while deleted == ROWS and not stopping():
@@ -173,7 +174,7 @@ def adopt_orphans(ctx: Context, stopping: Stopping) -> int:
     return count
 
 
-def sweep_uploads(ctx: Context, stopping: Stopping) -> int:
+def _sweep_uploads(ctx: Context, stopping: Stopping) -> int:
     """Delete files of requests that died before their job was stored: shoppers' pictures among them. Returns how many.
 
     A job's id tells when its request came, and is never used again.
@@ -203,13 +204,13 @@ def _jobs_with_uploads(ctx: Context, tenant_id: UUID) -> Iterator[UUID]:
 
 STEPS = (
     expire_jobs,
-    expire_keys,
-    expire_uploads,
-    forget_versions,
+    _expire_keys,
+    _expire_uploads,
+    _forget_versions,
     adopt_orphans,
     condemn_blobs,
     collect_blobs,
-    sweep_uploads,
+    _sweep_uploads,
     drop_outlived,
     catch_up,
 )
