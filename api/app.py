@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from apiflask import APIFlask
 
-from api import errors, openapi, requests
+from api import errors, openapi, rate_limits, requests
 from api.auth_cache import PrincipalCache
 from api.bodies import StrictJson
 from api.endpoints import (
@@ -28,6 +28,7 @@ from api.endpoints import (
 )
 from api.long_poll import LongPolls
 from api.metrics import Metrics
+from api.rate_limits import RateLimits
 from api.runtime import Runtime, attach
 from core.context import Context
 from core.jobs import phases
@@ -67,7 +68,9 @@ def create_app(ctx: Context) -> APIFlask:
     errors.register(app)
     requests.register(app)
     polls = LongPolls(partial(phases, ctx), server_threads=ctx.settings.api_threads)
-    attach(app, Runtime(ctx=ctx, principals=PrincipalCache(), polls=polls, metrics=Metrics(ctx)))
+    rate_limits.register(app)
+    rates = RateLimits(ctx.settings)
+    attach(app, Runtime(ctx=ctx, principals=PrincipalCache(), polls=polls, metrics=Metrics(ctx), rates=rates))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     if ctx.settings.metrics:

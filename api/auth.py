@@ -33,6 +33,7 @@ def protected(*scopes: Scope) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             g.principal = _authenticate()
             structlog.contextvars.bind_contextvars(tenant_id=str(g.principal.tenant_id))
+            runtime().rates.count(g.principal)
             access.require(g.principal, *scopes)
             return view(*args, **kwargs)
 

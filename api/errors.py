@@ -19,6 +19,7 @@ from core.errors import (
     InvalidInputError,
     NotFoundError,
     PreconditionFailedError,
+    RateLimitedError,
     ServiceError,
     TooLargeError,
     UnauthenticatedError,
@@ -41,6 +42,7 @@ STATUS: Mapping[type[ServiceError], HTTPStatus] = {
     IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 # What Werkzeug refuses before a use case is reached: code and what to do.
@@ -90,7 +92,10 @@ def on_service_error(error: ServiceError) -> Response:
         log.warning("dependency_unavailable", detail=error.detail, cause=type(error.__cause__).__name__)
     fields = error.errors if isinstance(error, InvalidInputError) else ()
     extensions = {"errors": _listed(fields)} if fields else {}
-    return problem(status, error.code, error.title, error.detail, **extensions)
+    answer = problem(status, error.code, error.title, error.detail, **extensions)
+    if isinstance(error, RateLimitedError):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
 
 
 def on_validation_error(error: HTTPError) -> Response:

@@ -8,6 +8,7 @@ from flask import Flask, current_app
 from api.auth_cache import PrincipalCache
 from api.long_poll import LongPolls
 from api.metrics import Metrics
+from api.rate_limits import RateLimits
 from core.context import Context
 
 _EXTENSION = "setr"
@@ -21,6 +22,7 @@ class Runtime:
     principals: PrincipalCache
     polls: LongPolls
     metrics: Metrics
+    rates: RateLimits
 
 
 def attach(app: Flask, runtime: Runtime) -> None:

@@ -55,7 +55,6 @@ class Settings(BaseSettings):
         pattern=r"^((rediss?|redis\+unix|memory)://.*)?$",
         description="Where requests are counted: Redis, or memory:// for each API process by itself; empty: redis_url.",
     )
-    metrics: bool = Field(default=True, description="Answer /metrics, for Prometheus; it asks for no key.")
     presigned_ttl_s: int = Field(900, ge=60, description="Life of presigned URLs, in seconds.")
 
     # models
@@ -135,9 +134,6 @@ class Settings(BaseSettings):
     deadlines_every_s: float = Field(2.0, gt=0, description="Period of the check of re-rank budgets.")
     heartbeat_s: float = Field(5.0, gt=0, description="Period of worker heartbeats.")
     worker_dead_after_s: float = Field(30.0, gt=0, description="A worker silent for this long counts as gone.")
-    stalled_after_s: float = Field(
-        120.0, gt=0, description="A queue is stalled when a due unit has waited for this long and none is running."
-    )
     stalled_after_s: float = Field(
         120.0, gt=0, description="A queue is stalled when a due unit has waited for this long and none is running."
     )

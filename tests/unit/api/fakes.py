@@ -61,10 +61,19 @@ class FakeKeys:
     def add_tenant(self, name: str) -> UUID:
         return UUID(int=len(name) + 1000 * len(self.principals))
 
-    def add_key(self, tenant_id: UUID, *, key_sha256: str, scopes: Sequence[Scope], label: str) -> UUID:
+    def add_key(
+        self,
+        tenant_id: UUID,
+        *,
+        key_sha256: str,
+        scopes: Sequence[Scope],
+        label: str,
+        requests_per_minute: int | None = None,
+    ) -> UUID:
         del label
-        self.principals[key_sha256] = Principal(tenant_id=tenant_id, key_id=new_id(), scopes=frozenset(scopes))
-        return self.principals[key_sha256].key_id
+        key_id = new_id()
+        self.principals[key_sha256] = Principal(tenant_id, key_id, frozenset(scopes), requests_per_minute)
+        return key_id
 
     def tenant_name(self, tenant_id: UUID) -> str:
         del tenant_id
