@@ -61,10 +61,10 @@ _HEADERS: Mapping[HTTPStatus, Mapping[str, str]] = {
 
 def register(app: APIFlask) -> None:
     """Answer every error of the application with a problem."""
-    app.register_error_handler(ServiceError, on_service_error)
-    app.register_error_handler(HTTPError, on_validation_error)
-    app.register_error_handler(HTTPException, on_http_error)
-    app.register_error_handler(Exception, on_unknown_error)
+    app.register_error_handler(ServiceError, _on_service_error)
+    app.register_error_handler(HTTPError, _on_validation_error)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(Exception, _on_unknown_error)
 
 
 def problem(status: HTTPStatus, code: str, title: str, detail: str, **extensions: Any) -> Response:
@@ -83,11 +83,11 @@ def problem(status: HTTPStatus, code: str, title: str, detail: str, **extensions
     )
 
 
-def on_service_error(error: ServiceError) -> Response:
+def _on_service_error(error: ServiceError) -> Response:
     """One of our errors. Those that no client can cause are logged and shown without detail."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:
-        return on_unknown_error(error)
+        return _on_unknown_error(error)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         log.warning("dependency_unavailable", detail=error.detail, cause=type(error.__cause__).__name__)
     fields = error.errors if isinstance(error, InvalidInputError) else ()
@@ -98,15 +98,15 @@ def on_service_error(error: ServiceError) -> Response:
     return answer
 
 
-def on_validation_error(error: HTTPError) -> Response:
+def _on_validation_error(error: HTTPError) -> Response:
     """What APIFlask found wrong with the input; our views raise no other HTTPError."""
     if not isinstance(error.__cause__, ValidationError):
-        return on_unknown_error(error)
+        return _on_unknown_error(error)
     document = request.get_json(silent=True) if "json" in error.detail else request.args
-    return on_service_error(invalid(error.__cause__, document))
+    return _on_service_error(invalid(error.__cause__, document))
 
 
-def on_http_error(error: HTTPException) -> Response | HTTPException:
+def _on_http_error(error: HTTPException) -> Response | HTTPException:
     """What Werkzeug refused: unknown paths, methods, malformed bodies."""
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error
@@ -119,7 +119,7 @@ def on_http_error(error: HTTPException) -> Response | HTTPException:
     return answer
 
 
-def on_unknown_error(error: Exception) -> Response:
+def _on_unknown_error(error: Exception) -> Response:
     """Anything else is our mistake: logged whole, shown without detail."""
     log.error("unhandled_error", exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
