@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CompoundSelect,
     FromClause,
     Label,
     Row,
@@ -23,12 +24,11 @@ from sqlalchemy import (
     select,
     tablesample,
     text,
-    true,
 )
 
 from core.filters import Filter
 from core.models import Vector
-from storage.filters import Predicate, predicate
+from storage.filters import predicate
 from storage.halfvec import negative_inner_product
 from storage.numbers import images_in, ranges
 from storage.tables import ImageRow, IndexRow
@@ -36,11 +36,13 @@ from storage.transaction import Transaction
 from storage.vector_tables import Shape, shape, vector_table
 
 Rows = Sequence[Row[Any]]
+Ids = Select[UUID] | CompoundSelect[UUID]
 
 _MAX_EF_SEARCH = 1000  # pgvector's own bound
-_VISIT_COST = 10.0  # of a row that the iterative scan visits, against that of one found by its id and compared
+_VISIT_COST = 25.0  # of a row that the iterative scan visits, against that of one found by its id and compared
 _LEAST_SAMPLE = 200
 _PASSING_OF_SAMPLE = 20  # so many of the sample pass where both plans cost the same: enough to tell which is cheaper
+_WIDENING = 2  # times the expected visits: what passes lies deeper in the graph, where a narrow search misses more
 _PATIENCE = 4  # times as many visits as expected, before a scan gives up on what is near the probe
 
 _HNSW = text("""
@@ -74,23 +76,23 @@ class VectorSearch:
             return ()
         # So many rows that pass are compared in the time that HNSW would take to find enough of them.
         few = round(sqrt(_VISIT_COST * probe.limit * known.rows))
-        narrowing = self._narrowing(probe, few)
-        if narrowing is None and not exact and known.has_hnsw and known.rows > self._exact_below:
+        narrowed = self._narrowed(probe, few)
+        if narrowed is None and not exact and known.has_hnsw and known.rows > self._exact_below:
             rows = self._near(probe, known, few)
             if len(rows) == probe.limit:
                 return rows
-        return self._scan(probe, true() if narrowing is None else narrowing)
+        return self._scan(probe, narrowed)
 
     def _near(self, probe: Probe, known: Shape, few: int) -> Rows:
         """Approximately, where that is the cheaper plan; else nothing."""
         if probe.where is None:
             self._prepare(probe, ef_search=self._ef_search, visits=known.rows)
             return self._transaction.execute(_images(_first(probe))).all()
-        if self._passing(probe, known.rows, sample=max(_LEAST_SAMPLE, _PASSING_OF_SAMPLE * known.rows / few)) <= few:
+        passing = self._passing(probe, known.rows, sample=max(_LEAST_SAMPLE, _PASSING_OF_SAMPLE * known.rows / few))
+        if passing <= few:
             return ()
-        # What passes lies deeper in the graph, where a narrow search misses more.
-        visits = _PATIENCE * probe.limit * known.rows // few
-        self._prepare(probe, ef_search=2 * self._ef_search, visits=visits)
+        expected = round(probe.limit * known.rows / passing)
+        self._prepare(probe, ef_search=max(self._ef_search, _WIDENING * expected), visits=_PATIENCE * expected)
         return self._transaction.execute(_passing_near(probe)).all()
 
     def _prepare(self, probe: Probe, *, ef_search: int, visits: int) -> None:
@@ -107,22 +109,22 @@ class VectorSearch:
         passing, seen = self._transaction.execute(counted).one()
         return float(rows * passing / seen) if seen else 0.0
 
-    def _scan(self, probe: Probe, narrowing: Predicate) -> Rows:
+    def _scan(self, probe: Probe, narrowed: Ids | None) -> Rows:
         if probe.where is None:
             rows = self._transaction.execute(_images(_first(probe, indexed=False))).all()
             if len(rows) == probe.limit:
                 return rows
-        return self._transaction.execute(_passing_compared(probe, narrowing)).all()
+        ids = _passing(probe).with_only_columns(ImageRow.id) if narrowed is None else narrowed
+        return self._transaction.execute(_compared(probe, ids)).all()
 
-    def _narrowing(self, probe: Probe, few: int) -> Predicate | None:
-        """That an image is among those that the index over numbers gives for a range; None where none gives few."""
+    def _narrowed(self, probe: Probe, few: int) -> Ids | None:
+        """What the index over numbers finds for a range, which is all that passes and more; None if none finds few."""
         gallery_id = _gallery_id(probe)
         for numbers in ranges(probe.where):
             found = images_in(numbers, gallery_id)
             counted = select(func.count()).select_from(found.limit(few + 1).subquery())
             if self._transaction.execute(counted).scalar_one() <= few:
-                # As an array, so that the planner looks these up whatever it guesses about their number.
-                return ImageRow.id == any_(func.array(found.scalar_subquery()))
+                return found
         return None
 
 
@@ -147,17 +149,15 @@ def _passing_near(probe: Probe) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _passing_compared(probe: Probe, narrowing: Predicate) -> Select[*tuple[Any, ...]]:
-    """The filter first, whatever the planner guesses about it: only what passes is compared."""
+def _compared(probe: Probe, ids: Ids) -> Select[*tuple[Any, ...]]:
+    """All of `ids` by distance, whatever the planner guesses about them, until enough pass: images are read last."""
     stored = vector_table(probe.index_id)
     distance = _distance(stored, probe.vector, indexed=False)
-    passing = _passing(probe).where(narrowing).cte("passing").prefix_with("MATERIALIZED")
-    return (
-        select(passing.c.id, passing.c.external_id, distance)
-        .join_from(passing, stored, stored.c.image_id == passing.c.id)
-        .order_by(distance, passing.c.id)
-        .limit(probe.limit)
-    )
+    # As a sorted array, each page of the index is read once, not once for each image.
+    among = stored.c.image_id == any_(func.array(ids.scalar_subquery()))
+    near = select(stored.c.image_id, distance).where(among).order_by(distance, stored.c.image_id).subquery("near")
+    passing = _passing(probe).add_columns(near.c.distance).join(near, near.c.image_id == ImageRow.id)
+    return passing.order_by(near.c.distance, near.c.image_id).limit(probe.limit)
 
 
 def _passing(probe: Probe) -> Select[*tuple[Any, ...]]:
