@@ -16,6 +16,7 @@ from cli.local.up import Stack
 POLL_S = 0.2
 _GROWING = ("created", "updated", "unchanged", "deleted", "failed", "canceled")
 _INDEX = "SELECT active_index_id FROM galleries WHERE id = (SELECT gallery_id FROM jobs WHERE id = %s)"
+_BUILT = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid)"
 _EMBED_UNITS = "SELECT count(*) FROM work_units WHERE job_id = %s AND kind = 'embed'"
 
 
@@ -95,6 +96,16 @@ class Client:
         invariants.check_end(job, expected, self._written(job_id)[1])
         return Imported(job, seconds, upload_s, invariants)
 
+    def settle(self, imported: Imported, *, patience_s: float = 300.0) -> None:
+        """Wait for the HNSW index that the service builds after the import, if it builds one."""
+        stored = f"vectors.g_{self.sql.value(_INDEX, UUID(imported.job['id'])).hex}"
+        large = self.sql.value(f"SELECT count(*) FROM {stored}") > self.stack.settings.exact_search_below  # noqa: S608
+        deadline_s = time.monotonic() + patience_s
+        while large and not self.sql.value(_BUILT, f"{stored}_hnsw"):
+            if time.monotonic() > deadline_s:
+                raise ImportFailedError(f"No HNSW index of {stored} after {patience_s:.0f} s")
+            time.sleep(POLL_S)
+
     def embed_units(self, imported: Imported) -> int:
         """Embedding units that the import made."""
         return int(self.sql.value(_EMBED_UNITS, UUID(imported.job["id"])))
@@ -160,11 +171,12 @@ class Measurement:
 
 
 def measure(client: Client, archive: Path, images: int) -> Measurement:
-    """Import into a new gallery, then the same again."""
+    """Import into a new gallery, then the same again once its index is built, as a night later it would be."""
     gallery = f"images-{images}"
     client.http.post("/galleries", json={"name": gallery}).raise_for_status()
     with MemoryWatch(client.stack.supervisor) as memory:
         first = client.run(gallery, archive, {"total": images, "created": images})
+        client.settle(first)
         between_s = time.time()
         second = client.run(gallery, archive, {"total": images, "unchanged": images})
     return Measurement(
