@@ -45,17 +45,26 @@ class LongPolls:
         self._changed = threading.Condition()
         self._watcher: threading.Thread | None = None
 
-    def wait(self, job: Job, seconds: float) -> None:
-        """Return when `job` is no longer in this state and stage; at once when it has ended or too many wait."""
-        if job.state in TERMINAL or not self._free.acquire(blocking=False):
+    def wait(self, read: Callable[[], Job], seconds: float) -> None:
+        """Return when the job is in another state or stage than `read` finds; at once when it has ended.
+
+        At once, and unread, when too many wait. Errors of `read` pass through.
+        """
+        if not self._free.acquire(blocking=False):
             return
-        waiter = _Waiter(job.id, job.phase, due_s=time.monotonic() + TICK_S)
+        try:
+            job = read()
+            if job.state not in TERMINAL:
+                self._wait(_Waiter(job.id, job.phase, due_s=time.monotonic() + TICK_S), seconds)
+        finally:
+            self._free.release()
+
+    def _wait(self, waiter: _Waiter, seconds: float) -> None:
         try:
             self._enter(waiter)
             waiter.answered.wait(seconds)
         finally:
             self._leave(waiter)
-            self._free.release()
 
     def _enter(self, waiter: _Waiter) -> None:
         with self._changed:

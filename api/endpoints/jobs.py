@@ -56,9 +56,8 @@ def get_job(job_id: UUID, query_data: PollQuery) -> Response:
     """Poll a job; with `wait`, until its state or stage changes."""
     ctx, who = context(), principal()
     if query_data.wait:
-        job = jobs.get(ctx, who, job_id)
         with waiting():
-            runtime().polls.wait(job, query_data.wait)
+            runtime().polls.wait(lambda: jobs.get(ctx, who, job_id), query_data.wait)
     view = jobs.view(ctx, who, job_id)
     headers = job_headers(view, now=ctx.clock.now())
     if not_modified(headers):

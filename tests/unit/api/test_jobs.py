@@ -2,6 +2,8 @@
 
 import csv
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -9,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from core.models import Counters, Gallery, ItemOutcome, JobState, Outcome, Queue
+from core.models import Counters, Gallery, ItemOutcome, Job, JobState, Outcome, Queue
 from tests.unit.api.conftest import Caller
 from tests.unit.api.fakes import World
 from tests.unit.api.test_errors import assert_problem
@@ -76,6 +78,23 @@ def test_retry_after_ends_with_the_job(call: Caller, job: dict[str, Any], world:
 @pytest.mark.parametrize("wait", ["-1", "31", "nan", "inf", "soon"])
 def test_waits_are_bounded(call: Caller, job: dict[str, Any], wait: str) -> None:
     assert_problem(call("GET", f"/jobs/{job['id']}?wait={wait}"), 422, "invalid_input")
+
+
+def test_over_the_cap_a_long_poll_answers_at_once(call: Caller, job: dict[str, Any], app: Any, world: World) -> None:
+    polls, entered = app.extensions["setr"].polls, threading.Semaphore(0)
+
+    def read() -> Job:
+        entered.release()
+        return world.store.jobs.rows[UUID(job["id"])]
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            pool.submit(polls.wait, read, 30)
+            assert entered.acquire(timeout=30)
+        before = world.store.jobs.reads
+        assert call("GET", f"/jobs/{job['id']}?wait=30").status_code == 200
+        assert world.store.jobs.reads == before + 1
+        change(world, job, state=JobState.FAILED, error={"code": "x", "detail": "y"})
 
 
 def test_listing(call: Caller, job: dict[str, Any]) -> None:

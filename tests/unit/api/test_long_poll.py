@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -62,9 +63,13 @@ class Jobs:
             self.looks(1)
 
 
+def _same(job: Job) -> Job:
+    return job
+
+
 @contextmanager
 def waiting(polls: LongPolls, *jobs: Job) -> Iterator[list[threading.Thread]]:
-    threads = [threading.Thread(target=polls.wait, args=(job, LONG_S), daemon=True) for job in jobs]
+    threads = [threading.Thread(target=polls.wait, args=(partial(_same, job), LONG_S), daemon=True) for job in jobs]
     for thread in threads:
         thread.start()
     yield threads
@@ -75,7 +80,7 @@ def waiting(polls: LongPolls, *jobs: Job) -> Iterator[list[threading.Thread]]:
 
 def test_a_job_that_ended_is_not_waited_for() -> None:
     jobs = Jobs()
-    LongPolls(jobs.phases, server_threads=4).wait(DONE, LONG_S)
+    LongPolls(jobs.phases, server_threads=4).wait(lambda: DONE, LONG_S)
     assert jobs.asked == []
 
 
@@ -99,7 +104,7 @@ def test_progress_alone_is_not_answered() -> None:
 
 def test_a_wait_ends_when_its_time_is_over() -> None:
     jobs = Jobs({JOB.id: JOB})
-    LongPolls(jobs.phases, server_threads=4).wait(JOB, 0.05)
+    LongPolls(jobs.phases, server_threads=4).wait(lambda: JOB, 0.05)
     assert set(jobs.asked) <= {frozenset({JOB.id})}
 
 
@@ -120,7 +125,7 @@ def test_half_of_the_threads_may_wait_and_are_free_again() -> None:
         jobs.asked.clear()
         with waiting(polls, first, second):
             jobs.sees({first.id, second.id})
-            polls.wait(third, 0.2)
+            polls.wait(lambda: pytest.fail("read beyond the cap"), 0.2)
             jobs.rows = {}
         assert not any(third.id in ids for ids in jobs.asked)
 
