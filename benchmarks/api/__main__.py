@@ -61,7 +61,8 @@ def _measure(service: Service, http: httpx.Client, images: int, queries: int, se
     click.echo("Batches …")
     plain = [service.query(judged=False) for _ in range(5 * queries)]
     hard = [service.query(judged=True) | {"rerank": True} for _ in range(max(1, queries // 2))]
-    batches = {name: run_batch(http, _GALLERY, lines) for name, lines in ((COARSE, plain), (JUDGED, hard))}
+    with service.caller() as caller:
+        batches = {name: run_batch(http, caller, _GALLERY, lines) for name, lines in ((COARSE, plain), (JUDGED, hard))}
     return Measured(images, submit, polls_open, polls_done, coarse, reranked, batches)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.api.caller import CallFailedError
-from benchmarks.faults.watch import TERMINAL
+from benchmarks.api.caller import Caller
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,10 @@ class Batch:
         return self.queries / self.seconds
 
 
-def run_batch(http: httpx.Client, gallery: str, queries: Sequence[Mapping[str, Any]]) -> Batch:
+def run_batch(http: httpx.Client, caller: Caller, gallery: str, queries: Sequence[Mapping[str, Any]]) -> Batch:
     """Send them as one file, wait for the end. CallFailedError unless every query was answered."""
     lines = "\n".join(json.dumps(query) for query in queries)
     began_s = time.perf_counter()
     answer = http.post(f"/galleries/{gallery}/query-batches", files={"file": ("queries.jsonl", lines.encode())})
-    job = answer.raise_for_status().json()
-    while job["state"] not in TERMINAL:
-        job = http.get(f"/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
-    if job["state"] != "succeeded":
-        raise CallFailedError(f"The batch {job['id']} {job['state']}: {job['progress']} {job['error']}")
+    caller.ended(answer.raise_for_status().json()["id"])
     return Batch(len(queries), time.perf_counter() - began_s)

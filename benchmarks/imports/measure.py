@@ -12,6 +12,7 @@ import httpx
 from benchmarks.faults.watch import TERMINAL, Sql
 from benchmarks.imports.memory import MemoryWatch
 from cli.local.up import Stack
+from storage.vector_tables import hnsw_name, table_name
 
 POLL_S = 0.2
 _GROWING = ("created", "updated", "unchanged", "deleted", "failed", "canceled")
@@ -98,12 +99,13 @@ class Client:
 
     def settle(self, imported: Imported, *, patience_s: float = 300.0) -> None:
         """Wait for the HNSW index that the service builds after the import, if it builds one."""
-        stored = f"vectors.g_{self.sql.value(_INDEX, UUID(imported.job['id'])).hex}"
-        large = self.sql.value(f"SELECT count(*) FROM {stored}") > self.stack.settings.exact_search_below  # noqa: S608
+        index_id = self.sql.value(_INDEX, UUID(imported.job["id"]))
+        counted = f"SELECT count(*) FROM {table_name(index_id)}"  # noqa: S608 - a UUID's hex digits
+        large = self.sql.value(counted) > self.stack.settings.exact_search_below
         deadline_s = time.monotonic() + patience_s
-        while large and not self.sql.value(_BUILT, f"{stored}_hnsw"):
+        while large and not self.sql.value(_BUILT, hnsw_name(index_id)):
             if time.monotonic() > deadline_s:
-                raise ImportFailedError(f"No HNSW index of {stored} after {patience_s:.0f} s")
+                raise ImportFailedError(f"No HNSW index of {table_name(index_id)} after {patience_s:.0f} s")
             time.sleep(POLL_S)
 
     def embed_units(self, imported: Imported) -> int:
@@ -124,7 +126,7 @@ class Client:
             polled_s = now_s
 
     def _written(self, job_id: UUID) -> tuple[int, int]:
-        table = f"vectors.g_{self.sql.value(_INDEX, job_id).hex}"
+        table = table_name(self.sql.value(_INDEX, job_id))
         there = self.sql.value("SELECT to_regclass(%s) IS NOT NULL", table)
         vectors = f"(SELECT count(*) FROM {table})" if there else "0"  # noqa: S608 - a UUID's hex digits
         (row,) = self.sql.rows(
