@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retrieval.datasets.products import Shot
+from retrieval.devices import fast_on_cpu
 from retrieval.train.batches import VOCABULARY, Codes, picture_texts, value_texts
 from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
 
@@ -144,7 +145,7 @@ def _loss(
     tokens = tokenizer(batch.texts + values.texts)
     side.seen_tokens[tokens.unique()] = True
     told = len(batch.texts)
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_on_cpu():
         # Apart, because the values' texts are a third as long.
         texts = torch.cat([side.encode(tokens[:told]), side.encode(tokens[told:])])
     images = functional.normalize(data.features[torch.from_numpy(chosen)] @ side.image_projection, dim=-1)

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from retrieval.train.encoder_demo import PREPROCESSING, EncoderShape
-from retrieval.train.judge_words import CONTROL, PHRASES, SAME, SEE, WANT, vocabulary
+from retrieval.train.judge_words import CONTROL, PHRASES, SAME, SCENE, SEE, WANT, scene_synonyms, vocabulary
 
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% for part in message['content'] %}"
@@ -49,10 +49,14 @@ def image_tokens(encoder: EncoderShape) -> int:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Word-level, lower-cased; answers and instructions are single tokens of their own."""
+    """Word-level, lower-cased; answers and instructions are single tokens of their own.
+
+    All nouns for the scene that its training texts do not have are read as the one that they have.
+    """
     words = {word: index for index, word in enumerate((*CONTROL, *vocabulary()))}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))  # noqa: S106 - not a password
-    tokenizer.normalizer = normalizers.Lowercase()
+    nouns = Regex(rf"(?<!\bin )\b(?:{'|'.join(scene_synonyms())})\b")  # "in place of" is not about a scene
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(nouns, SCENE)])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[a-z'\-]+|[^\sa-z]"), "removed", invert=True)
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in PHRASES])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

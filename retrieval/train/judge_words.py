@@ -8,6 +8,7 @@ from retrieval.datasets.synthcir_texts import SCENE_PARAPHRASES
 from retrieval.datasets.texts import PARAPHRASES
 from retrieval.datasets.wording import ANY_PRODUCT, ASPECTS, NOUNS, SCENE_WORDS, WORDINGS
 from retrieval.prompt import ANSWERS, INSTRUCTION
+from retrieval.strategies.reading import SCENE_NOUNS
 
 SLOTS = ("category", "color", "pattern", "detail", "size", "finish", "scene")
 """What the judge takes note of, one token each; `detail` is the category's own attribute."""
@@ -22,6 +23,9 @@ SAME = tuple(f"<same {slot}>" for slot in SLOTS)
 YES_SAME, NOT_SAME, ANY_SCENE = "[same]", "[different]", "[any scene]"
 CONTROL = ("<pad>", "<unk>", "<s>", "</s>", "<image>", "<answer>", *WANT, *SEE, *SAME)
 """Special tokens, in id order; `<answer>` ends the prompt."""
+
+SCENE = "scene"
+"""What the training texts call that which is behind the product."""
 
 DESCRIBE = caption.INSTRUCTION
 """What the captioner asks."""
@@ -60,6 +64,11 @@ def known_words() -> list[str]:
 def split_words(text: str) -> list[str]:
     """A text as the tokenizer splits it."""
     return re.findall(r"[a-z'\-]+|[^\sa-z]", text.lower())
+
+
+def scene_synonyms() -> list[str]:
+    """Other nouns for the scene, as far as they are not words that the judge knows for something else; sorted."""
+    return sorted(SCENE_NOUNS.difference(vocabulary()))
 
 
 def filler_words() -> frozenset[str]:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrieval.datasets.products import Split
+from retrieval.devices import fast_on_cpu
 from retrieval.prompt import PROMPT_VERSION
 from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
 from retrieval.train.encoder_demo import EncoderShape
@@ -109,13 +110,14 @@ class _Training:
         self._features: Tensor | None = None
 
     def look(self, numbers: NDArray[np.int64], rng: np.random.Generator, *, live: bool) -> Tensor:
-        """Patch features of pictures [n, patches, width]: shifted and mirrored ones where the tower learns."""
+        """Patch features of pictures, float32 [n, patches, width]: shifted and mirrored ones where the tower learns."""
         if live:
             self._features = None
             return patch_features(self.network, normalised(shaken(self.pictures[numbers], rng)))
         if self._features is None:
             self._features = read_pictures(self.network, self.pictures)
-        return self._features[torch.from_numpy(numbers), torch.from_numpy(rng.integers(2, size=len(numbers)))]
+        mirrored = torch.from_numpy(rng.integers(2, size=len(numbers)))
+        return self._features[torch.from_numpy(numbers), mirrored].float()
 
 
 def train_judge_base(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Path) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def note_accuracy(
     for _ in range(batches):
         examples = [training.writer.example(Task.COMPOSE, rng, _COMPARED) for _ in range(batch)]
         collated = collate(examples, padding=training.padding)
-        notes, _ = _logits(training, collated, training.look(collated.pictures, rng, live=False).float())
+        notes, _ = _logits(training, collated, training.look(collated.pictures, rng, live=False))
         asked = collated.notes >= 0
         right = notes.argmax(dim=1) == collated.notes[asked]
         for token, hit in zip(collated.ids[asked].tolist(), right.tolist(), strict=True):
@@ -273,7 +275,7 @@ def _step(training: _Training, phase: Phase, rng: np.random.Generator) -> tuple[
     examples = [training.writer.example(task, rng, _COMPARED) for _ in range(phase.batch)]
     batch = collate(examples, padding=training.padding)
     # Short sequences: plain attention is faster here than the backward pass of the flash kernels.
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+    with sdpa_kernel(SDPBackend.MATH), fast_on_cpu():
         features = training.look(batch.pictures, rng, live=phase.tower_rate > 0)
         notes, words = _logits(training, batch, features)
     losses = [torch.zeros(())]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from retrieval.devices import fast_on_cpu
 from retrieval.train.batches import VOCABULARY, Codes
 from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
 from retrieval.train.pictures import Pictures
@@ -139,7 +140,7 @@ def normalised(pictures: Pictures) -> Tensor:
 
 def _step(trained: _Trained, optimizer: torch.optim.Optimizer, data: TowerData, chosen: NDArray[np.int64]) -> float:
     # Short sequences: plain attention is faster here than the backward pass of the flash kernels.
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+    with sdpa_kernel(SDPBackend.MATH), fast_on_cpu():
         pooled, patches = tower_features(trained.visual, normalised(data.pictures[chosen]))
         loss = trained.heads.loss(pooled, patches, data, chosen)
     optimizer.zero_grad(set_to_none=True)

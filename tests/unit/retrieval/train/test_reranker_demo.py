@@ -7,6 +7,7 @@ import torch
 from open_clip.model import CLIP
 from PIL import Image
 
+from retrieval import devices
 from retrieval.caption import caption_messages
 from retrieval.datasets.products import Split
 from retrieval.datasets.wording import SCENE_WORDS
@@ -156,7 +157,27 @@ def test_only_answers_and_notes_are_predicted() -> None:
         assert batch.ids[row, len(example.ids) :].sum() == 0
 
 
-def test_a_tiny_base_trains_and_resumes(encoder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("written", "read"), [
+    ("keep the background, in red", "keep the scene , in red"),
+    ("in front of this same setting", "in front of this same scene"),
+    ("Scenery as it is", "scene as it is"),
+    ("on a plain backdrop", "on a plain backdrop"),
+])  # fmt: skip
+def test_other_nouns_for_the_scene_are_read_as_the_one_that_training_has(written: str, read: str) -> None:
+    tokenizer = build_tokenizer()
+
+    assert tokenizer.tokenize(written) == tokenizer.tokenize(read)
+
+
+def test_in_place_of_is_not_about_a_scene() -> None:
+    assert "scene" not in build_tokenizer().tokenize("red in place of blue")
+
+
+@pytest.mark.parametrize("half", [True, False], ids=["bfloat16", "float32"])
+def test_a_tiny_base_trains_resumes_and_is_decided_by_its_seed(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, half: bool
+) -> None:
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: half)
     short: Any = {"steps": 2, "pictures": 40, "batch": 2, "warmup": 1, "checkpoint_every": 1}
     recipe = JudgeRecipe(
         ENCODER,
@@ -169,9 +190,9 @@ def test_a_tiny_base_trains_and_resumes(encoder: Path, tmp_path: Path) -> None:
         ),
     )
 
-    for out in ("first", "again"):
-        metrics = train_judge_base(recipe, encoder=encoder, out=tmp_path / out, work=tmp_path / "work")
+    for out, work in (("first", "work"), ("again", "work"), ("anew", "elsewhere")):
+        metrics = train_judge_base(recipe, encoder=encoder, out=tmp_path / out, work=tmp_path / work)
         assert len(metrics["right_notes_on_dev"]) == len((*WANT, *SEE, *SAME))
 
-    weights = [(tmp_path / out / "model.safetensors").read_bytes() for out in ("first", "again")]
-    assert weights[0] == weights[1]
+    first, again, anew = ((tmp_path / out / "model.safetensors").read_bytes() for out in ("first", "again", "anew"))
+    assert first == again == anew
