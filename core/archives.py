@@ -2,9 +2,10 @@
 
 import posixpath
 import re
+import struct
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
 
@@ -19,6 +20,8 @@ _JUNK_FOLDERS = frozenset({"__macosx"})
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_SHOWN = 512
 _GZIPPED = (".tar.gz", ".tgz")
+_ZIP_ENTRY, _TAR_ENTRY = struct.Struct("<QQQHHL"), struct.Struct("<QQ")
+_MOST = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,49 @@ class Rejected:
     detail: str
 
 
+class _Directory(MutableMapping[str, ArchiveEntry]):
+    """Entries by their normalised names, in the archive's order.
+
+    Packed, as an archive may have a million: as objects they would take twice the memory.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[str, bytes] = {}
+
+    def __setitem__(self, name: str, entry: ArchiveEntry) -> None:
+        offset = min(entry.offset, _MOST)  # where a damaged archive says even more, there is nothing either
+        if isinstance(entry, TarEntry):
+            self._packed[name] = _TAR_ENTRY.pack(offset, min(entry.size_bytes, _MOST))
+            return
+        self._packed[name] = _ZIP_ENTRY.pack(
+            offset, entry.packed_bytes, entry.size_bytes, entry.method, entry.flags, entry.crc32
+        )
+
+    def __getitem__(self, name: str) -> ArchiveEntry:
+        packed = self._packed[name]
+        if len(packed) == _TAR_ENTRY.size:
+            return TarEntry(name, *_TAR_ENTRY.unpack(packed))
+        return Entry(name, *_ZIP_ENTRY.unpack(packed))
+
+    def __delitem__(self, name: str) -> None:
+        del self._packed[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._packed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
 class Archive:
     """An opened archive. Reading moves the one underlying stream: use it from one thread at a time."""
 
     def __init__(self, stream: BinaryIO, limits: Limits) -> None:
         self._stream, self._limits = stream, limits
-        self._entries: dict[str, ArchiveEntry] = {}
+        self._entries = _Directory()
         self.rejected: list[Rejected] = []
 
     def names(self) -> tuple[str, ...]:
@@ -112,7 +152,7 @@ class Archive:
             detail = "The archive has an earlier entry of the same name, which was used: rename one of them."
             self.rejected.append(Rejected(_shown(name), "duplicate_entry", detail))
             return
-        self._entries[name] = entry if name == entry.name else replace(entry, name=name)
+        self._entries[name] = entry
 
     def reject(self, entry: ArchiveEntry, code: str, detail: str) -> None:
         """Note an entry that cannot become an item."""
@@ -126,13 +166,13 @@ class Archive:
     def reject_overlaps(self) -> None:
         """Entries that share packed bytes are how small ZIP files unpack to petabytes."""
         end = 0
-        packed = [entry for entry in self._entries.values() if isinstance(entry, Entry)]
-        for entry in sorted(packed, key=lambda one: one.offset):
-            if entry.offset < end:
-                del self._entries[entry.name]
+        packed = (entry for entry in self._entries.values() if isinstance(entry, Entry))
+        for offset, packed_bytes, name in sorted((each.offset, each.packed_bytes, each.name) for each in packed):
+            if offset < end:
+                del self._entries[name]
                 detail = "The entry overlaps another one: pack the archive again with an ordinary tool."
-                self.rejected.append(Rejected(_shown(entry.name), "archive_bomb", detail))
-            end = max(end, entry.offset + entry.packed_bytes)
+                self.rejected.append(Rejected(_shown(name), "archive_bomb", detail))
+            end = max(end, offset + packed_bytes)
 
     def _refuse_rejected(self, *names: str) -> None:
         """Say what is wrong with an entry that a manifest names, rather than that it is not there."""

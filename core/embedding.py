@@ -17,7 +17,7 @@ from core.context import Context
 from core.embedder import Embedder, usable
 from core.errors import EncoderMismatchError, ModelLoadError, NotFoundError, UnavailableError
 from core.ids import new_id
-from core.items import Place, PlannedItem, Remote, fetch_failed, place, superseded
+from core.items import Place, PlannedItem, Remote, fetch_failed, place, place_as_raw, superseded
 from core.jobs import rank
 from core.models import (
     Blob,
@@ -66,7 +66,7 @@ def embed_unit(job: Job, gallery: Gallery, drafts: Sequence[SourcedDraft]) -> Ne
         size=len(ordered),
         payload={
             "drafts": [
-                {**asdict(sourced.draft), "source": sourced.source, "place": asdict(sourced.place)}
+                {**asdict(sourced.draft), "source": sourced.source, "place": place_as_raw(sourced.place)}
                 for sourced in ordered
             ],
         },

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from core.context import Context
 from core.embedding import SourcedDraft, embed_unit
 from core.errors import ItemError, NotFoundError, TemporaryItemError, UnavailableError
 from core.ids import new_id
-from core.items import PlannedItem, Remote, fetch_failed, planned_item, superseded
+from core.items import PlannedItem, Remote, as_raw, fetch_failed, planned_item, superseded
 from core.jobs import rank
 from core.keys import blob_key, thumbnail_key
 from core.limits import picture_limits
@@ -63,7 +63,7 @@ def fetch_unit(job: Job, gallery: Gallery, items: Sequence[PlannedItem], *, trie
         size=len(items),
         payload={
             "gallery_id": str(gallery.id),
-            "items": [asdict(item) for item in items],
+            "items": [as_raw(item) for item in items],
             "tried": tried.times,
         },
         not_before=tried.not_before,

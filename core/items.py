@@ -1,6 +1,6 @@
 """What an import works on, item by item, as it travels in the payloads of units and beside failed items."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from core.models import Attributes, ItemOutcome, Outcome
@@ -48,6 +48,23 @@ class PlannedDelete:
 Planned: TypeAlias = PlannedItem | PlannedDelete | ItemOutcome
 
 
+def as_raw(item: PlannedItem) -> dict[str, Any]:
+    """For the payload of a unit; `planned_item` reads it back."""
+    return {**_fields(item), "place": place_as_raw(item.place)}
+
+
+def place_as_raw(where: Place | Remote) -> dict[str, Any]:
+    """For the payload of a unit; `place` reads it back."""
+    if isinstance(where, Remote):
+        return _fields(where)
+    return {**_fields(where), "entry": _fields(where.entry) if where.entry else None}
+
+
+def _fields(value: PlannedItem | Place | Remote | ArchiveEntry) -> dict[str, Any]:
+    # `dataclasses.asdict` copies all that it finds, which made it half of the time that planning takes.
+    return {name: getattr(value, name) for name in type(value).__slots__}
+
+
 def planned_item(raw: dict[str, Any]) -> PlannedItem:
     """A planned item back from a unit's payload."""
     return PlannedItem(str(raw["external_id"]), raw["attributes"], str(raw["source"]), place(raw["place"]))
@@ -69,7 +86,7 @@ def failed(external_id: str, source: str, code: str, detail: str) -> ItemOutcome
 
 def fetch_failed(item: PlannedItem, code: str, detail: str) -> ItemOutcome:
     """The outcome of a picture that could not be fetched or used; a retry may try it again."""
-    return replace(failed(item.external_id, item.source, code, detail), planned=asdict(item))
+    return replace(failed(item.external_id, item.source, code, detail), planned=as_raw(item))
 
 
 def superseded(external_id: str, source: str = "") -> ItemOutcome:

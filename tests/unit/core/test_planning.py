@@ -4,10 +4,9 @@ import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -16,7 +15,7 @@ from core.buckets import ImportPrefixes, S3Address
 from core.context import Context
 from core.errors import InvalidInputError
 from core.imports import StoredFile
-from core.items import Planned, PlannedItem, Remote, planned_item
+from core.items import Planned, PlannedItem, Remote, as_raw, planned_item
 from core.models import BucketObject, ItemOutcome
 from core.planning import without_repeats
 from core.ports import SourceBuckets
@@ -119,8 +118,7 @@ def test_rows_may_name_addresses() -> None:
         "2": Remote("s3://catalog/shop/2 b.jpg"),
         "3": Remote("HTTP://A/"),
     }
-    raw: dict[str, Any] = asdict(planned[0])
-    assert planned_item(raw) == planned[0]
+    assert planned_item(as_raw(planned[0])) == planned[0]
 
 
 def test_a_list_of_urls() -> None:
@@ -207,5 +205,4 @@ def test_a_file_that_is_no_archive_is_refused() -> None:
 def test_items_survive_the_trip_through_a_payload() -> None:
     item = plan({"photos.zip": zipped(a__jpg="a")})[0]
     assert isinstance(item, PlannedItem)
-    raw: dict[str, Any] = asdict(item)
-    assert planned_item(raw) == item
+    assert planned_item(as_raw(item)) == item

@@ -1,7 +1,6 @@
 import gzip
 import io
 import tarfile
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.archives import Archive, Limits, is_archive_name, is_gzipped_tar, open_archive
 from core.errors import InvalidInputError, ItemError
-from core.items import Place, PlannedItem, planned_item
+from core.items import Place, PlannedItem, as_raw, planned_item
 from core.manifests import Row, read_manifest
 from core.tarfiles import Gunzipped, TarEntry, read_tar_entry, tar_directory
 
@@ -74,7 +73,7 @@ def test_an_entry_is_read_by_its_description_alone_after_a_trip_through_a_payloa
     data = packed({"a.jpg": b"one", "b.jpg": b"two"})
     entry = opened(data).find("b.jpg")
     item = PlannedItem("b", None, "a.tar/b.jpg", Place("key", len(data), entry))
-    again = planned_item(asdict(item))
+    again = planned_item(as_raw(item))
     assert again == item
     assert isinstance(again.place, Place)
     assert isinstance(again.place.entry, TarEntry)
