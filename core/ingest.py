@@ -131,15 +131,17 @@ class _Fetch:
             done.ended += [self.quota.exceeded(item) for item in items if item.external_id not in known.images]
             items = [item for item in items if item.external_id in known.images]
         held: list[Arrived] = []
+        held_bytes = 0
         with Reader(self.ctx, self.handler.remotes, self.handler.pool, known) as reader:
             for read in reader.read(items):
                 if isinstance(read, Missed):
                     self._miss(read, done)
                     continue
                 held.append(read)
-                if sum(len(one.data) for one in held) > MAX_HELD_BYTES:
+                held_bytes += len(read.data)
+                if held_bytes > MAX_HELD_BYTES:
                     self._keep(held, known, done)
-                    held = []
+                    held, held_bytes = [], 0
         self._keep(held, known, done)
         embedding = [embed_unit(self.job, self.gallery, done.drafts)] if done.drafts else []
         return _FetchedBatch(self.job, self.gallery, done, [*embedding, *self._put_off(done)])

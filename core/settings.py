@@ -87,7 +87,7 @@ class Settings(BaseSettings):
 
     # ingest
     ingest_threads: int = Field(4, ge=1, description="Threads of an ingest worker.")
-    ingest_batch: int = Field(32, ge=1, description="Items a transaction of an ingest unit.")
+    ingest_batch: int = Field(64, ge=1, description="Items a transaction of an ingest unit.")
     unit_items: int = Field(256, ge=1, description="Items a unit that planning cuts an import into.")
     max_images_per_tenant: int = Field(
         0, ge=0, description="Images that a tenant may have in all its galleries, unless it says otherwise; 0: any."
