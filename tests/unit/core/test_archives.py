@@ -77,6 +77,30 @@ def test_a_zip64_archive_is_read() -> None:
     assert read(opened(head + end64 + locator + end), "a.jpg") == b"content"
 
 
+@given(
+    entries=st.lists(
+        st.builds(
+            Entry,
+            name=st.from_regex(r"[a-z]{1,3}/[a-z]{1,3}\.jpg", fullmatch=True),
+            offset=st.integers(0, 2**64 - 1),
+            packed_bytes=st.integers(0, 2**64 - 1),
+            size_bytes=st.integers(0, 2**64 - 1),
+            method=st.integers(0, 2**16 - 1),
+            flags=st.integers(0, 2**16 - 1),
+            crc32=st.integers(0, 2**32 - 1),
+        ),
+        unique_by=lambda entry: entry.name,
+    )
+)
+def test_entries_come_out_of_the_directory_as_they_went_in(entries: list[Entry]) -> None:
+    archive = Archive(io.BytesIO(), LIMITS)
+    for entry in entries:
+        archive.add(entry)
+
+    assert archive.names() == tuple(entry.name for entry in entries)
+    assert [archive.find(entry.name) for entry in entries] == entries
+
+
 def test_an_entry_is_read_by_its_description_alone() -> None:
     data = packed({"a.jpg": b"one", "b.jpg": b"two"})
     described = asdict(opened(data).find("b.jpg"))

@@ -118,7 +118,9 @@ def test_rows_may_name_addresses() -> None:
         "2": Remote("s3://catalog/shop/2 b.jpg"),
         "3": Remote("HTTP://A/"),
     }
-    assert planned_item(as_raw(planned[0])) == planned[0]
+    first = planned[0]
+    assert isinstance(first, PlannedItem)
+    assert planned_item(as_raw(first)) == first
 
 
 def test_a_list_of_urls() -> None:
