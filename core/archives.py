@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import BinaryIO
 
 from core.errors import InvalidInputError, ItemError
@@ -167,7 +168,8 @@ class Archive:
         """Entries that share packed bytes are how small ZIP files unpack to petabytes."""
         end = 0
         packed = (entry for entry in self._entries.values() if isinstance(entry, Entry))
-        for offset, packed_bytes, name in sorted((each.offset, each.packed_bytes, each.name) for each in packed):
+        spans = [(each.offset, each.packed_bytes, each.name) for each in packed]
+        for offset, packed_bytes, name in sorted(spans, key=itemgetter(0)):  # of equals the archive's first stays
             if offset < end:
                 del self._entries[name]
                 detail = "The entry overlaps another one: pack the archive again with an ordinary tool."
