@@ -12,6 +12,7 @@ import httpx
 from benchmarks.faults.watch import TERMINAL, Sql
 from benchmarks.pictures import catalog_truth
 from benchmarks.reindex.load import Load, Photos, Rates, Tally
+from benchmarks.reindex.lookout import Lookout
 from benchmarks.reindex.truth import Seen, Truth, Witness
 from cli.local.up import Stack
 
@@ -43,11 +44,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went. `looks` were taken once a second at the generation that answered, `last` at all in the end."""
+    """How it went.
+
+    `looks` were taken once a second at the generation that answered, in `look_s` seconds each; `last` at all at the end.
+    """
 
     job: Mapping[str, Any]
     tally: Tally
     looks: list[Seen]
+    look_s: list[float]
     last: Mapping[str, Seen]
     killed: bool
     rollback_s: float
@@ -81,16 +86,19 @@ class Trial:
         for gallery, encoder in ((GALLERY, self.plan.before), *((references[name], name) for name in encoders)):
             self._import(gallery, encoder)
         truth.done(contents)
-        self._witness = Witness(self.sql, truth, GALLERY, references)
-        self._looks: list[Seen] = []
-        before = self._witness.look().index_id
-        with Load(self.http, GALLERY, photos, truth, self.plan.rates) as load:
+        witness = Witness(self.sql, truth, GALLERY, references)
+        before = witness.look().index_id
+        with (
+            Load(self.http, GALLERY, photos, truth, self.plan.rates) as load,
+            Lookout(witness.look, _LOOK_EVERY_S) as lookout,
+        ):
             self._pass(self.plan.settle_s)
             job, killed = self._reindex()
             self._pass(self.plan.settle_s)
             rollback_s = self._activate(before)
             self._pass(self.plan.settle_s)
-        return Outcome(job, load.tally, self._looks, self._witness.look_at_all(), killed, rollback_s)
+        last = witness.look_at_all()
+        return Outcome(job, load.tally, lookout.looks, lookout.took_s, last, killed, rollback_s)
 
     def _import(self, gallery: str, encoder: str) -> None:
         self.http.post("/galleries", json={"name": gallery, "encoder": encoder}).raise_for_status()
@@ -106,7 +114,6 @@ class Trial:
         answer = self.http.post(f"/galleries/{GALLERY}/indexes", json=body).raise_for_status()
         job, killed = answer.json(), False
         for seen in self._polls(job["id"]):
-            self._look_if_due()
             job, progress = seen, seen["progress"]
             if not killed and progress["total"] and progress["created"] >= self.plan.kill_at * progress["total"]:
                 self.stack.supervisor.kill(VICTIM)
@@ -131,13 +138,6 @@ class Trial:
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             self._tick()
-            self._look_if_due()
-
-    def _look_if_due(self) -> None:
-        now_s = time.monotonic()
-        if now_s >= getattr(self, "_next_look_s", 0.0):
-            self._looks.append(self._witness.look())
-            self._next_look_s = now_s + _LOOK_EVERY_S
 
     def _tick(self) -> None:
         self.stack.supervisor.poll()

@@ -45,6 +45,7 @@ def report(plan: Plan, outcome: Outcome, *, command: str, write: bool) -> str:
         ("upserts, failed imports", f"{found['upserts']:,}, {len(tally.failed_upserts)}"),
         (f"looks at the truth in SQL, missing, stale (of {len(outcome.last)} indexes in the end too)",
          f"{len(outcome.looks)}, {found['missing']}, {found['stale']}"),
+        ("a look, median, longest", f"{median(outcome.look_s):.2f} s, {max(outcome.look_s):.2f} s"),
         ("embed worker killed half-way", "yes" if outcome.killed else "no"),
         ("recall of the self-check", f"{found['recall_selfcheck']:.3f}"),
         ("rollback", f"{1000 * outcome.rollback_s:.0f} ms"),
@@ -61,6 +62,7 @@ def report(plan: Plan, outcome: Outcome, *, command: str, write: bool) -> str:
         details = {
             "job": dict(outcome.job),
             "looks": [asdict(each) for each in outcome.looks],
+            "look_s": [round(each, 3) for each in outcome.look_s],
             "last": {state: asdict(each) for state, each in outcome.last.items()},
             "answered_by": tally.answered_by,
             "failures": [*tally.failures, *tally.missing, *tally.failed_upserts][:50],

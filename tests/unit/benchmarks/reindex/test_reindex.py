@@ -5,10 +5,12 @@ import zipfile
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from benchmarks.reindex.load import Changes, Photos, Rates, Tally, archive_of
+from benchmarks.reindex.lookout import Lookout
 from benchmarks.reindex.measure import Outcome, Plan
 from benchmarks.reindex.report import is_clean, report, summary
 from benchmarks.reindex.truth import Seen, Truth
@@ -64,7 +66,30 @@ def outcome(*, stale: int = 0, killed: bool = True) -> Outcome:
         "result": {"self_check": {"recall": 1.0}},
     }
     last = {"active": Seen("old", 0, 0), "standby": Seen("new", 0, stale)}
-    return Outcome(job, Tally(queries=450, upserts=1800), [Seen("old", 0, 0)] * 90, last, killed, 0.0123)
+    looks = [Seen("old", 0, 0)] * 90
+    return Outcome(job, Tally(queries=450, upserts=1800), looks, [0.1] * 89 + [0.25], last, killed, 0.0123)
+
+
+def test_a_lookout_looks_until_it_is_left_and_says_what_went_wrong() -> None:
+    enough = Event()
+
+    def look() -> Seen:
+        if len(lookout.looks) == 4:
+            enough.set()
+        return Seen("old", 0, 0)
+
+    lookout = Lookout(look, every_s=0.001)
+    with lookout:
+        assert enough.wait(timeout=10)
+    assert len(lookout.looks) == len(lookout.took_s) >= 5
+
+    def fail() -> Seen:
+        enough.set()
+        raise ConnectionError("Postgres is away")
+
+    enough.clear()
+    with pytest.raises(ConnectionError, match="away"), Lookout(fail, every_s=0.001):
+        assert enough.wait(timeout=10)
 
 
 def test_the_summary_counts_what_was_missing_or_stale_anywhere(tmp_path: Path) -> None:
@@ -85,3 +110,4 @@ def test_the_summary_counts_what_was_missing_or_stale_anywhere(tmp_path: Path) -
     assert not is_clean(plan, outcome(killed=False))
     text = report(plan, outcome(), command="make bench-reindex", write=False)
     assert "| rollback | 12 ms |" in text
+    assert "| a look, median, longest | 0.10 s, 0.25 s |" in text
