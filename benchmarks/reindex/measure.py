@@ -46,7 +46,7 @@ class Plan:
 class Outcome:
     """How it went.
 
-    `looks` were taken once a second at the generation that answered, in `look_s` seconds each; `last` at all at the end.
+    `looks` were taken once a second at the generation that answered, in `look_s` seconds each; `last` at all at last.
     """
 
     job: Mapping[str, Any]
