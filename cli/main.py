@@ -43,7 +43,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "demo": Entry("cli.demo.commands:demo", "Start everything, import a drawn catalog, search it, stop."),
         "demo-check": Entry("cli.demo.commands:demo_check", "Measure 50 composed queries on the demo gallery."),
         "migrate": Entry("cli.offline.migrate:migrate", "Bring the database to the current schema."),
-        "keys": Entry("cli.offline.keys:keys", "Create API keys."),
+        "keys": Entry("cli.offline.keys:keys", "Create, list, limit and revoke API keys."),
     },
     "Without a server": {
         "catalog": Entry("cli.offline.catalog:catalog", "Draw the synthetic product catalog."),

@@ -3,9 +3,10 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from uuid import UUID
 
 from core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
-from core.models import Principal, Scope
+from core.models import ApiKey, Principal, Scope
 from core.ports import UnitOfWorkFactory
 
 KEY_PREFIX = "setr_"
@@ -54,6 +55,24 @@ def set_rate(uow_factory: UnitOfWorkFactory, *, tenant: str, label: str, request
     if not keys:
         raise NotFoundError(f"Tenant {tenant} has no key with the label {label!r}; make one with `setr keys create`.")
     return keys
+
+
+def list_keys(uow_factory: UnitOfWorkFactory, *, tenant: str | None = None) -> tuple[ApiKey, ...]:
+    """What is known of all keys, or of those of one tenant, oldest first."""
+    with uow_factory() as uow:
+        return uow.api_keys.keys(tenant)
+
+
+def revoke_key(uow_factory: UnitOfWorkFactory, key_id: UUID) -> None:
+    """Make the key open nothing any more; processes that found it a moment ago may take it for some seconds yet.
+
+    NotFoundError when there is none of that id.
+    """
+    with uow_factory() as uow:
+        known = uow.api_keys.remove_key(key_id)
+        uow.commit()
+    if not known:
+        raise NotFoundError(f"There is no key {key_id}; `setr keys list` shows all.")
 
 
 def set_quota(uow_factory: UnitOfWorkFactory, *, tenant: str, max_images: int | None) -> None:

@@ -1,13 +1,17 @@
 """`setr keys`: API keys of a service that was not started by `setr up`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
 import click
+from rich.markup import escape
+from rich.table import Table
 
-from core.access import ALL_SCOPES, issue_key, set_quota, set_rate
+from cli.commands.tables import output
+from core.access import ALL_SCOPES, issue_key, list_keys, revoke_key, set_quota, set_rate
 from core.errors import ServiceError
-from core.models import Scope
+from core.models import ApiKey, Scope
 from core.ports import UnitOfWorkFactory
 from core.settings import load_settings
 from storage.uow import brief_uow_factory
@@ -24,7 +28,7 @@ def _most(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
 
 @click.group("keys")
 def keys() -> None:
-    """Make API keys and limit them; runs with the variables of the service's processes."""
+    """Make, list, limit and revoke API keys; runs with the variables of the service's processes."""
 
 
 @keys.command("create")
@@ -51,6 +55,24 @@ def create(tenant: str, label: str, scopes: tuple[str, ...], requests_per_minute
     click.echo(f"A key of tenant {tenant} ({', '.join(wanted)}). Keep it now: it cannot be shown again.", err=True)
 
 
+@keys.command("list")
+@click.option("--tenant", help="Only keys of this tenant (default: of all).")
+def list_(tenant: str | None) -> None:
+    """Show what there is: ids, tenants, labels, scopes, limits. The keys themselves are stored nowhere."""
+    with _database() as uow_factory:
+        found = list_keys(uow_factory, tenant=tenant)
+    output().print(_table(found))
+
+
+@keys.command("revoke")
+@click.argument("key_id", type=click.UUID)
+def revoke(key_id: UUID) -> None:
+    """Make a key useless, by the id that `setr keys list` shows."""
+    with _database() as uow_factory:
+        revoke_key(uow_factory, key_id)
+    click.echo(f"Key {key_id} is revoked. API processes that know it may take it for a few seconds yet.")
+
+
 @keys.command("rate")
 @click.argument("requests_per_minute", callback=_most)
 @click.option("--tenant", default="default", show_default=True, help="Whose key it is.")
@@ -72,6 +94,18 @@ def quota(max_images: int | None, tenant: str) -> None:
         set_quota(uow_factory, tenant=tenant, max_images=max_images)
     shown = "the operator's default" if max_images is None else max_images or "any number"
     click.echo(f"Images of tenant {tenant}: {shown}. What is there already stays.")
+
+
+def _table(found: Sequence[ApiKey]) -> Table:
+    table = Table()
+    for heading in ("id", "tenant", "label", "scopes", "requests/min", "created"):
+        table.add_column(heading, no_wrap=heading == "id", justify="right" if heading == "requests/min" else "left")
+    for key in found:
+        rate = "default" if key.requests_per_minute is None else str(key.requests_per_minute or "any")
+        scopes = ", ".join(scope for scope in Scope if scope in key.scopes)
+        created = f"{key.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(str(key.id), escape(key.tenant), escape(key.label), scopes, rate, created)
+    return table
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Domain types shared by use cases, adapters and the API. Plain frozen data; no I/O."""
 
-from core.models.access import Principal, Scope
+from core.models.access import ApiKey, Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
 from core.models.feedback import Feedback, Kept
 from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Phase, WaitingFor
@@ -37,6 +37,7 @@ __all__ = [
     "DEFERRED",
     "GIVES_WAY",
     "LIVE_INDEX_STATES",
+    "ApiKey",
     "Attributes",
     "Backlog",
     "BatchPart",

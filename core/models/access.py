@@ -1,6 +1,7 @@
 """Who may do what."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -25,3 +26,15 @@ class Principal:
     key_id: UUID
     scopes: frozenset[Scope]
     requests_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key: everything but the key itself. `tenant` is the tenant's name."""
+
+    id: UUID
+    tenant: str
+    label: str
+    scopes: frozenset[Scope]
+    requests_per_minute: int | None
+    created_at: datetime

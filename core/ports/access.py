@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from core.models import Principal, Scope
+from core.models import ApiKey, Principal, Scope
 
 
 class ApiKeys(Protocol):
@@ -30,6 +30,14 @@ class ApiKeys(Protocol):
 
     def set_rate(self, tenant: str, label: str, requests_per_minute: int | None) -> int:
         """Requests a minute of the keys of that label (None: the operator's default; 0: any); returns how many keys."""
+        ...
+
+    def keys(self, tenant: str | None = None) -> tuple[ApiKey, ...]:
+        """All keys, or those of the tenant of that name, oldest first."""
+        ...
+
+    def remove_key(self, key_id: UUID) -> bool:
+        """Forget the key; False when there is none of that id."""
         ...
 
     def set_quota(self, tenant: str, max_images: int | None) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import ConflictError, NotFoundError
 from core.ids import new_id
-from core.models import Principal, Scope
+from core.models import ApiKey, Principal, Scope
 from core.ports import SavedResponse
 from storage.repositories.deletions import delete_some
 from storage.tables import ApiKeyRow, IdempotencyKeyRow, TenantRow
@@ -82,6 +82,29 @@ class SqlApiKeys:
         owner = select(TenantRow.id).where(TenantRow.name == tenant).scalar_subquery()
         statement = update(ApiKeyRow).where(ApiKeyRow.tenant_id == owner, ApiKeyRow.label == label)
         return self._transaction.execute(statement.values(requests_per_minute=requests_per_minute)).rowcount
+
+    def keys(self, tenant: str | None = None) -> tuple[ApiKey, ...]:
+        """All keys, or those of the tenant of that name, oldest first."""
+        statement = (
+            select(
+                ApiKeyRow.id,
+                TenantRow.name.label("tenant"),
+                ApiKeyRow.label,
+                ApiKeyRow.scopes,
+                ApiKeyRow.requests_per_minute,
+                ApiKeyRow.created_at,
+            )
+            .join(TenantRow, TenantRow.id == ApiKeyRow.tenant_id)
+            .order_by(ApiKeyRow.created_at, ApiKeyRow.id)
+        )
+        if tenant is not None:
+            statement = statement.where(TenantRow.name == tenant)
+        rows = self._transaction.execute(statement).mappings()
+        return tuple(ApiKey(**dict(row) | {"scopes": frozenset(map(Scope, row["scopes"]))}) for row in rows)
+
+    def remove_key(self, key_id: UUID) -> bool:
+        """Forget the key; False when there is none of that id."""
+        return self._transaction.execute(delete(ApiKeyRow).where(ApiKeyRow.id == key_id)).rowcount == 1
 
     def set_quota(self, tenant: str, max_images: int | None) -> bool:
         """Most images of the tenant of that name; False when there is none."""

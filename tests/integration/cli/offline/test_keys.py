@@ -66,3 +66,31 @@ def test_what_is_not_there_cannot_be_limited(services: RunningServices) -> None:
         result = CliRunner().invoke(keys, arguments, env=settings_environment(services.settings))
         assert result.exit_code != 0
         assert "Traceback" not in result.output
+
+
+def test_keys_are_listed_without_themselves_and_revoked_by_id(services: RunningServices) -> None:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(keys, arguments, env=settings_environment(services.settings))
+
+    made = [run("create", "--tenant", "listed", "--label", label).stdout.strip() for label in ("first", "second")]
+    shown = run("list", "--tenant", "listed")
+    assert shown.exit_code == 0, shown.output
+    rows = [line for line in shown.stdout.splitlines() if "listed" in line]
+    assert ["first" in rows[0], "second" in rows[1], len(rows)] == [True, True, 2]
+    assert not any(key in shown.stdout or hash_key(key) in shown.stdout for key in made)
+
+    engine = create_engine(services.settings)
+    database = uow_factory(engine, services.settings)
+    with database() as uow:
+        first, second = uow.api_keys.keys("listed")
+    assert str(first.id) in rows[0]
+    assert run("revoke", str(first.id)).exit_code == 0
+    with database() as uow:
+        assert uow.api_keys.keys("listed") == (second,)
+        assert [uow.api_keys.find(hash_key(key)) is None for key in made] == [True, False]
+    engine.dispose()
+    again = run("revoke", str(first.id))
+    assert again.exit_code == 1
+    assert "setr keys list" in again.output
+    assert run("revoke", "first").exit_code == 2
+    assert len(run("list").stdout.splitlines()) > len(run("list", "--tenant", "nobody").stdout.splitlines())
