@@ -20,7 +20,7 @@ def summarise(content: Content) -> dict[str, Any]:
     union = content["dev"]["best_union"]["own"]
     compared = content["comparisons"]
     above_union = compared["intersection_minus_union"]
-    return {
+    found = {
         "best_union": union,
         "best_union_r1": _recall(find(content, union)),
         "intersection_r1": _recall(find(content, DEFAULT)),
@@ -33,6 +33,13 @@ def summarise(content: Content) -> dict[str, Any]:
         "stage2_errors_removed_share": content["stage2_errors_removed_share"],
         "base_without_lora_r1": _recall(find(content, DEFAULT, BASE)),
     }
+    return {name: _short(value) for name, value in found.items()}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_short(each) for each in value]
+    return round(value, 2) if isinstance(value, float) else value
 
 
 def _recall(row: Any) -> float | None:

@@ -175,7 +175,7 @@ def _rank(targets: Sequence[str], ranking: Sequence[str]) -> int | None:
 
 
 def _percent(share: float) -> float:
-    return round(100 * share, 2)
+    return round(100 * share, 4)  # finer than any table, so that what is rounded again does not cross a border
 
 
 def _both(interval: tuple[float, float]) -> tuple[float, float]:
