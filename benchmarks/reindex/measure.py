@@ -20,6 +20,7 @@ GALLERY = "reindexed"
 VICTIM = "worker-embed"
 _TICK_S = 0.05
 _LOOK_EVERY_S = 1.0
+_ANSWERED_WITHIN_S = 60.0
 
 
 class BenchmarkFailedError(Exception):
@@ -38,7 +39,7 @@ class Plan:
     before: str
     after: str
     rates: Rates = field(default_factory=Rates)
-    settle_s: float = 10.0
+    settle_s: float = 30.0
     kill_at: float = 0.5
 
 
@@ -92,11 +93,11 @@ class Trial:
             Load(self.http, GALLERY, photos, truth, self.plan.rates) as load,
             Lookout(witness.look, _LOOK_EVERY_S) as lookout,
         ):
-            self._pass(self.plan.settle_s)
+            self._settle(load.tally, before)
             job, killed = self._reindex()
-            self._pass(self.plan.settle_s)
+            self._settle(load.tally, job["result"]["index_id"])
             rollback_s = self._activate(before)
-            self._pass(self.plan.settle_s)
+            self._settle(load.tally, before)
         last = witness.look_at_all()
         return Outcome(job, load.tally, lookout.looks, lookout.took_s, last, killed, rollback_s)
 
@@ -134,10 +135,13 @@ class Trial:
         self.http.post(f"/galleries/{GALLERY}/indexes/{index_id}/activate").raise_for_status()
         return time.monotonic() - began_s
 
-    def _pass(self, seconds: float) -> None:
-        end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
+    def _settle(self, tally: Tally, index_id: str) -> None:
+        """Lets time pass, and more of it while that index has not answered any query."""
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + self.plan.settle_s or index_id not in tally.answered_by:
             self._tick()
+            if time.monotonic() > began_s + self.plan.settle_s + _ANSWERED_WITHIN_S:
+                raise BenchmarkFailedError(f"Index {index_id} answered no query within {_ANSWERED_WITHIN_S:.0f} s.")
 
     def _tick(self) -> None:
         self.stack.supervisor.poll()

@@ -29,10 +29,12 @@ def summary(plan: Plan, outcome: Outcome) -> dict[str, Any]:
 
 
 def is_clean(plan: Plan, outcome: Outcome) -> bool:
-    """Whether nothing failed, nothing was missing or stale, and both generations answered."""
+    """Whether nothing failed, nothing was missing or stale, and queries and looks met the new index."""
     found = summary(plan, outcome)
     failed = found["failed_queries"] + found["missing"] + found["stale"] + len(outcome.tally.failed_upserts)
-    return failed == 0 and outcome.killed and set(outcome.last) == {"active", "standby"}
+    built = outcome.job["result"]["index_id"]
+    met = built in outcome.tally.answered_by and built in {look.index_id for look in outcome.looks}
+    return failed == 0 and met and outcome.killed and set(outcome.last) == {"active", "standby"}
 
 
 def report(plan: Plan, outcome: Outcome, *, command: str, write: bool) -> str:
@@ -43,6 +45,7 @@ def report(plan: Plan, outcome: Outcome, *, command: str, write: bool) -> str:
         ("re-index under load, from its start to the switch", f"{found['build_seconds']:.0f} s"),
         ("queries, failed", f"{found['queries']:,}, {found['failed_queries']}"),
         ("upserts, failed imports", f"{found['upserts']:,}, {len(tally.failed_upserts)}"),
+        ("queries that the new index answered", f"{tally.answered_by.get(outcome.job['result']['index_id'], 0):,}"),
         (f"looks at the truth in SQL, missing, stale (of {len(outcome.last)} indexes in the end too)",
          f"{len(outcome.looks)}, {found['missing']}, {found['stale']}"),
         ("a look, median, longest", f"{median(outcome.look_s):.2f} s, {max(outcome.look_s):.2f} s"),

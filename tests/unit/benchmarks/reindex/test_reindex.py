@@ -59,15 +59,16 @@ def test_an_archive_says_what_its_changes_come_to(photos: Photos) -> None:
     assert rows[1] == {"external_id": "new-000020", "operation": "delete"}
 
 
-def outcome(*, stale: int = 0, killed: bool = True) -> Outcome:
+def outcome(*, stale: int = 0, killed: bool = True, switched: bool = True) -> Outcome:
     job = {
         "started_at": "2026-01-01T00:00:00Z",
         "finished_at": "2026-01-01T00:01:30Z",
-        "result": {"self_check": {"recall": 1.0}},
+        "result": {"index_id": "new", "self_check": {"recall": 1.0}},
     }
     last = {"active": Seen("old", 0, 0), "standby": Seen("new", 0, stale)}
-    looks = [Seen("old", 0, 0)] * 90
-    return Outcome(job, Tally(queries=450, upserts=1800), looks, [0.1] * 89 + [0.25], last, killed, 0.0123)
+    looks = [Seen("old", 0, 0)] * 60 + [Seen("new", 0, 0)] * 30
+    tally = Tally(queries=450, upserts=1800, answered_by={"old": 400} | ({"new": 50} if switched else {}))
+    return Outcome(job, tally, looks, [0.1] * 89 + [0.25], last, killed, 0.0123)
 
 
 def test_a_lookout_looks_until_it_is_left_and_says_what_went_wrong() -> None:
@@ -108,6 +109,7 @@ def test_the_summary_counts_what_was_missing_or_stale_anywhere(tmp_path: Path) -
     assert is_clean(plan, outcome())
     assert not is_clean(plan, outcome(stale=2))
     assert not is_clean(plan, outcome(killed=False))
+    assert not is_clean(plan, outcome(switched=False))
     text = report(plan, outcome(), command="make bench-reindex", write=False)
     assert "| rollback | 12 ms |" in text
     assert "| a look, median, longest | 0.10 s, 0.25 s |" in text
