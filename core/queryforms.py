@@ -55,7 +55,10 @@ class QueryForm(Body):
     text: Text | None = Field(None, description="What should differ, or what to find.", examples=["in red"])
     negative_text: Text | None = Field(None, description="What must not be there.", examples=["no logo"])
     filter: JsonObject = Field(
-        default={}, description="Attribute conditions that must all hold.", examples=[{"price": {"lte": 80}}]
+        default={},
+        description="Attribute conditions that must all hold: "
+        "a value, a list, or `eq`, `in`, `lt`, `lte`, `gt`, `gte`, `prefix`, `exists`; also `and`, `or`, `not`.",
+        examples=[{"price": {"lte": 80}}],
     )
     top_k: int = Field(20, ge=1, le=MAX_TOP_K, description="Results wanted.")
     strategy: Strategy = Field("intersection", description="How reference and text are composed.")

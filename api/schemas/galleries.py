@@ -70,7 +70,7 @@ class ImagesQuery(PageQuery):
     filter: str | None = Field(
         None,
         max_length=MAX_FILTER,
-        description="JSON: attribute conditions that must all hold.",
+        description="JSON: attribute conditions that must all hold, as in queries.",
         examples=['{"category": "dress", "price": {"lte": 80}}'],
     )
     external_id: ExternalId | None = Field(None, description="The shop's own id; finds at most one image.")

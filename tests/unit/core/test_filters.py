@@ -1,4 +1,7 @@
+import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,8 @@ from core.errors import InvalidInputError
 from core.filters import (
     MAX_CONDITIONS,
     MAX_DEPTH,
+    MAX_TEXT,
+    MAX_VALUES,
     AllOf,
     AnyOf,
     Condition,
@@ -231,3 +236,26 @@ def test_a_filter_survives_its_json_form(where: Filter, row: dict[str, Any]) -> 
 @given(CONDITIONS, CONDITIONS, ROWS)
 def test_and_or_not_follow_de_morgan(one: Condition, other: Condition, row: dict[str, Any]) -> None:
     assert evaluate(Not(AllOf((one, other))), row) is evaluate(AnyOf((Not(one), Not(other))), row)
+
+
+def test_the_page_about_filters_is_right() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "filters.md").read_text()
+    rows = re.findall(r"^\| .*\| `(\{.*\})` \|$", page, flags=re.MULTILINE)
+    assert len(rows) == 8
+    for example in (*rows, *re.findall(r"```json\n(.*?)\n```", page)):
+        parse_filter(json.loads(example))
+    assert all(f"`{operator}`" in page for operator in Operator)
+    for bound in (f"{MAX_DEPTH} levels", f"{MAX_CONDITIONS} comparisons", "1 000 values", "1 000 characters"):
+        assert bound in page
+    assert MAX_VALUES == MAX_TEXT == 1000
+    for raw, attributes, expected in (
+        ({"price": {"lte": 80}}, {"price": "on request"}, False),
+        ({"tags": "summer"}, {"tags": ["beach", "summer"]}, True),
+        ({"sizes": {"gte": 30, "lte": 10}}, {"sizes": [5, 40]}, True),
+        ({"color": {"exists": False}}, {"color": None}, True),
+        ({"not": {"price": {"gt": 80}}}, {}, True),
+        ({"price": 80}, {"price": 80.0}, True),
+        ({"price": 80}, {"price": "80"}, False),
+        ({"price": 1}, {"price": True}, False),
+    ):
+        assert evaluate(parse_filter(raw), attributes) is expected, raw
