@@ -46,7 +46,10 @@ class NewSchedule:
 
 
 def put(ctx: Context, principal: Principal, new: NewSchedule) -> tuple[Schedule, bool]:
-    """Set the gallery's schedule; returns it, and whether it had none before. The first tick lies ahead.
+    """Set the gallery's schedule; returns it, and whether it had none before.
+
+    The first tick of another cron expression or time zone lies ahead; a tick that is due already is not lost when the
+    same ones are set again.
 
     InvalidInputError for a cron expression, time zone or source that cannot be.
     """
@@ -137,7 +140,7 @@ def run_due(ctx: Context) -> int:
 
 
 def _run(ctx: Context, gallery_id: UUID) -> bool:
-    """Whether it made a job. A dependency that is away must not keep other galleries from their ticks."""
+    """Whether it made a job. What goes wrong with one gallery must not keep others from their ticks."""
     now = ctx.clock.now()
     try:
         try:
@@ -146,6 +149,8 @@ def _run(ctx: Context, gallery_id: UUID) -> bool:
             _skip(ctx, gallery_id, now, reason=error.detail)
     except ServiceError as error:
         log.warning("schedule.put_off", gallery_id=str(gallery_id), reason=error.detail)
+    except Exception:
+        log.exception("schedule.failed", gallery_id=str(gallery_id))
     return False
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, Row, Select, delete, func, literal_column, select, update
+from sqlalchemy import Boolean, Row, Select, and_, case, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.models import Schedule, SkippedTick
@@ -23,7 +23,10 @@ class SqlSchedules:
         return self._one(_select().where(ScheduleRow.gallery_id == gallery_id))
 
     def put(self, schedule: Schedule) -> bool:
-        """Store cron, timezone, params and next tick; what came of earlier ticks stays. Returns whether it is new."""
+        """Store cron, timezone, params and next tick; what came of earlier ticks stays. Returns whether it is new.
+
+        With the same cron and time zone as before the next tick stays too: it may be due, and nobody has seen it yet.
+        """
         values: dict[str, Any] = {
             "cron": schedule.cron,
             "timezone": schedule.timezone,
@@ -31,10 +34,14 @@ class SqlSchedules:
             "next_tick": schedule.next_tick,
             "updated_at": func.now(),
         }
+        same_ticks = and_(ScheduleRow.cron == schedule.cron, ScheduleRow.timezone == schedule.timezone)
         statement = (
             insert(ScheduleRow)
             .values(gallery_id=schedule.gallery_id, tenant_id=schedule.tenant_id, **values)
-            .on_conflict_do_update(index_elements=[ScheduleRow.gallery_id], set_=values)
+            .on_conflict_do_update(
+                index_elements=[ScheduleRow.gallery_id],
+                set_=values | {"next_tick": case((same_ticks, ScheduleRow.next_tick), else_=schedule.next_tick)},
+            )
         )
         # Nobody has written the row before, so no transaction has locked or replaced a version of it.
         is_new = literal_column("xmax = 0", Boolean)

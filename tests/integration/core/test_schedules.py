@@ -135,6 +135,35 @@ def test_a_night_is_one_import_and_the_next_night_fetches_only_what_changed(nigh
     assert set(nightly.shop.contents()) == {"red", "green", "white"}
 
 
+def test_a_tick_that_is_due_is_not_lost_when_the_same_schedule_is_set_again(nightly: Nightly) -> None:
+    nightly.publish("red")
+    nightly.plan(mode="mirror")
+    nightly.clock.moment = NIGHT + HOUR
+    again = nightly.plan(mode="upsert")
+    assert (again.next_tick, again.params["mode"]) == (NIGHT, "upsert")
+    assert nightly.run_at(NIGHT + HOUR) == 1
+    assert nightly.schedule.last_tick == NIGHT
+    nightly.clock.moment = NIGHT + DAY + HOUR
+    assert nightly.plan(cron="0 5 * * *").next_tick == NIGHT + DAY + 2 * HOUR
+
+
+def test_one_gallery_that_fails_keeps_no_other_from_its_tick(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+    nightly.publish("red")
+    galleries.create(nightly.ctx, nightly.shop.principal, galleries.NewGallery("autumn"))
+    nightly.plan(cron="0 2 * * *", gallery="autumn")
+    nightly.plan()
+    prepare = schedules._prepare
+
+    def fail_in_autumn(*arguments: Any) -> Any:
+        if arguments[2].gallery_name == "autumn":
+            raise ZeroDivisionError
+        return prepare(*arguments)
+
+    monkeypatch.setattr(schedules, "_prepare", fail_in_autumn)
+    assert nightly.run_at(NIGHT) == 1
+    assert nightly.schedule.last_tick == NIGHT
+
+
 def test_many_reconcilers_at_once_make_one_job(nightly: Nightly) -> None:
     nightly.plan()
     nightly.clock.moment = NIGHT
@@ -180,12 +209,14 @@ def test_a_schedule_that_is_set_again_does_not_repeat_its_tick(nightly: Nightly)
     assert nightly.run_at(NIGHT) == 1
     job = nightly.finish()
     nightly.clock.moment = NIGHT - HOUR
-    assert nightly.plan().next_tick == NIGHT
+    assert nightly.plan().next_tick == NIGHT + DAY
+    tuesdays = "0 3 * * TUE"
+    assert nightly.plan(cron=tuesdays).next_tick == NIGHT
     assert nightly.run_at(NIGHT) == 0
     skipped = nightly.schedule.last_skipped
     assert skipped is not None
     assert (skipped.tick, "already" in skipped.reason) == (NIGHT, True)
-    assert (nightly.schedule.last_job_id, nightly.schedule.next_tick) == (job.id, NIGHT + DAY)
+    assert (nightly.schedule.last_job_id, nightly.schedule.next_tick) == (job.id, NIGHT + 7 * DAY)
 
 
 def test_missed_ticks_run_once(nightly: Nightly) -> None:
