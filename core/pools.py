@@ -107,10 +107,13 @@ class _Pool:
 
     def best(self, count: int) -> tuple[Candidate, ...]:
         """The `count` best images."""
-        ids = self._ranked()[: count + 2]  # the reference may be among them, also twice
-        hidden = self._hidden(ids)
-        shown = [image_id for image_id in ids if image_id not in hidden][:count]
-        return tuple(self._candidate(image_id, rank) for rank, image_id in enumerate(shown, start=1))
+        ranked, shown, looked_at = self._ranked(), list[UUID](), 0
+        while len(shown) < count and looked_at < len(ranked):  # any number of images may be the reference's file
+            ids = ranked[looked_at : looked_at + count + 1]
+            hidden = self._hidden(ids)
+            shown += [image_id for image_id in ids if image_id not in hidden]
+            looked_at += len(ids)
+        return tuple(self._candidate(image_id, rank) for rank, image_id in enumerate(shown[:count], start=1))
 
     def groups(self, how: Grouping, count: int) -> tuple[Candidate, ...]:
         """The best image of each of the `count` best groups."""

@@ -52,6 +52,8 @@ class World:
     held: Vectors
     products: Sequence[Any] = ()
     phashes: Sequence[int] = ()
+    copies: int = 0
+    """So many of the first images are one file."""
     limits: list[int] = field(default_factory=list)
 
     @property
@@ -90,7 +92,8 @@ class World:
         return {each: self.image(each) for each in ids}
 
     def image(self, each: UUID) -> Image:
-        blob = Blob(f"{each.int:064d}", 1, 1, 1, "image/jpeg")
+        number = 0 if each.int - 1000 < self.copies else each.int
+        blob = Blob(f"{number:064d}", 1, 1, 1, "image/jpeg")
         return Image(each, TENANT, GALLERY, "sku", blob, {}, ImageState.READY, JOB, 1, NOW, NOW)
 
     def find(self, composition: Composition, reference: Reference | None = None, **query: Any) -> tuple[Candidate, ...]:
@@ -110,6 +113,16 @@ def along(values: Iterable[float]) -> Vectors:
 def both(vectors: Vectors) -> Vector:
     """An AND of the two axes."""
     return np.asarray(vectors.min(axis=1), np.float32)
+
+
+def test_any_number_of_copies_of_the_reference_are_left_out_and_made_up_for() -> None:
+    world = World(along([1.0] * 12 + [0.9, 0.8, 0.7]), copies=12)
+    uploaded = Reference(sha256=world.image(image_id(0)).blob.sha256)
+    found = world.find(by([1, 0]), uploaded, top_k=3)
+    assert [place_of(each) for each in found] == [12, 13, 14]
+    assert [each.rank for each in found] == [1, 2, 3]
+    kept = world.find(by([1, 0]), uploaded, top_k=3, include_reference=True)
+    assert [each.coarse_score for each in kept] == [1.0] * 3
 
 
 def test_an_and_finds_what_neither_probe_likes_best_and_scores_it_exactly() -> None:
