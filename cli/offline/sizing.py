@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 _PAGE, _PAGE_HEADER, _ITEM, _SPECIAL = 8192, 24, 4, 8
 _HEAP_HEADER, _UUID, _HALFVEC_HEADER = 24, 16, 8
-_TOAST_FROM, _TOAST_CHUNK, _TOASTED_ROW, _CHUNKS_A_PAGE = 2032, 1996, 64, 4
 _HNSW_ELEMENT, _HNSW_NEIGHBOURS, _POINTER = 72, 4, 6
 _PRIMARY_KEY = 34
 _GB = 1e9
@@ -109,11 +108,8 @@ class Sizing:
 
 
 def vector_row_bytes(dim: int) -> float:
-    """Bytes of a vector's row and its key: as many whole rows as fit a page; large ones are cut up and put aside."""
-    data = _HALFVEC_HEADER + 2 * dim
-    row = _HEAP_HEADER + _UUID + data
-    if row > _TOAST_FROM:
-        return _TOASTED_ROW + math.ceil(data / _TOAST_CHUNK) * _PAGE / _CHUNKS_A_PAGE + _PRIMARY_KEY
+    """Bytes of a vector's row and its key: as many whole rows as fit a page (vectors are stored plain, in the row)."""
+    row = _HEAP_HEADER + _UUID + _HALFVEC_HEADER + 2 * dim
     return _a_page_holds(_aligned(row) + _ITEM, _PAGE - _PAGE_HEADER) + _PRIMARY_KEY
 
 

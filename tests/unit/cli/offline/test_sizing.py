@@ -28,9 +28,9 @@ def test_a_page_holds_whole_vectors_only() -> None:
     assert vector_row_bytes(512) == pytest.approx(8192 / 7 + 34)
 
 
-def test_a_large_vector_is_put_aside_in_chunks() -> None:
-    """1024 dimensions are 2056 bytes: two chunks, four of which fill a page."""
-    assert vector_row_bytes(1024) == 64 + 2 * 8192 / 4 + 34
+def test_a_large_vector_stays_in_its_row() -> None:
+    """1024 dimensions make a row of 2096 bytes, three of which fill a page: nothing is put aside."""
+    assert vector_row_bytes(1024) == 8192 / 3 + 34
 
 
 def test_ten_million_images_by_hand() -> None:
