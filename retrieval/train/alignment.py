@@ -16,7 +16,7 @@ from torch.nn import functional
 from retrieval.datasets.products import Shot
 from retrieval.devices import fast_on_cpu
 from retrieval.train.batches import VOCABULARY, Codes, picture_texts, value_texts
-from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
+from retrieval.train.checkpoints import Checkpoint, TrainingProgress, trapezoid
 
 CONTEXT_LENGTH = 32
 _MAX_LOGIT_SCALE = float(np.log(50.0))
@@ -77,10 +77,12 @@ def align(model: CLIP, data: AlignmentData, recipe: AlignmentRecipe, checkpoint:
     """Train the text side of `model` in place, going on from `checkpoint` where there is one.
 
     Returns which tokens training has met (bool [vocabulary]) and the seconds it took.
+    ConflictError when the checkpoint is of another recipe.
     """
     side = TextSide(model)
     optimizer = _optimizer(side, recipe)
-    step, seconds = load_checkpoint(checkpoint, side, optimizer)
+    state = Checkpoint(checkpoint, recipe)
+    step, seconds = state.load(side, optimizer)
     tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
     with TrainingProgress("text tower", recipe.steps, step) as progress:
         while step < recipe.steps:
@@ -97,7 +99,7 @@ def align(model: CLIP, data: AlignmentData, recipe: AlignmentRecipe, checkpoint:
             step, seconds = step + 1, seconds + time.monotonic() - started
             progress.report(step, loss=loss.item())
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
-                save_checkpoint(checkpoint, side, optimizer, step=step, seconds=seconds)
+                state.save(side, optimizer, step=step, seconds=seconds)
     return side.seen_tokens, seconds
 
 

@@ -1,6 +1,7 @@
 """What the training loops share: resumable state, learning-rate schedule, progress for people and for files."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,25 +11,39 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from core.errors import ConflictError
+
 _LOG_EVERY = 50
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Put a saved state into model and optimizer; returns its step and seconds, (0, 0.0) where there is none."""
-    saved = read_state(path)
-    if saved is None:
-        return 0, 0.0
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return saved["step"], saved["seconds"]
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of a training by `recipe` (anything that its `repr` tells apart), kept in the file `path`."""
 
+    path: Path
+    recipe: object
 
-def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, *, step: int, seconds: float
-) -> None:
-    """Write the state of model and optimizer, for `load_checkpoint`."""
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
-    write_state(path, state)
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+        """Put the saved state into model and optimizer; returns its step and seconds, (0, 0.0) where there is none.
+
+        ConflictError when it is of another recipe: its weights would pass for those of this one.
+        """
+        saved = read_state(self.path)
+        if saved is None:
+            return 0, 0.0
+        if saved.get("recipe") != repr(self.recipe):
+            raise ConflictError(
+                f"{self.path} is of a training by another recipe or seed: give the same ones to go on with it, or "
+                "another work folder to begin anew."
+            )
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        return saved["step"], saved["seconds"]
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, step: int, seconds: float) -> None:
+        """Write the state of model and optimizer, for `load`."""
+        states = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        write_state(self.path, {**states, "recipe": repr(self.recipe), "step": step, "seconds": seconds})
 
 
 def read_state(path: Path) -> dict[str, Any] | None:

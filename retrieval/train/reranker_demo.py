@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from retrieval.datasets.products import Split
 from retrieval.devices import fast_on_cpu
 from retrieval.prompt import PROMPT_VERSION
-from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
+from retrieval.train.checkpoints import Checkpoint, TrainingProgress, trapezoid
 from retrieval.train.encoder_demo import EncoderShape
 from retrieval.train.encoder_metrics import concept_directions
 from retrieval.train.judge_model import (
@@ -241,7 +241,8 @@ def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> fl
     if phase.tower_rate:
         learnt["tower"] = network.model.vision_tower
     optimizer = _optimizer(network, phase)
-    step, seconds = load_checkpoint(checkpoint, learnt, optimizer)
+    state = Checkpoint(checkpoint, (phase, seed))
+    step, seconds = state.load(learnt, optimizer)
     network.train()
     with TrainingProgress(phase.name, phase.steps, step) as progress:
         while step < phase.steps:
@@ -256,7 +257,7 @@ def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> fl
             step, seconds = step + 1, seconds + time.monotonic() - started
             progress.report(step, **{task.value: loss.item()})
             if step % phase.checkpoint_every == 0 or step == phase.steps:
-                save_checkpoint(checkpoint, learnt, optimizer, step=step, seconds=seconds)
+                state.save(learnt, optimizer, step=step, seconds=seconds)
     network.eval()
     return seconds
 

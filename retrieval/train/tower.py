@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrieval.devices import fast_on_cpu
 from retrieval.train.batches import VOCABULARY, Codes
-from retrieval.train.checkpoints import TrainingProgress, load_checkpoint, save_checkpoint, trapezoid
+from retrieval.train.checkpoints import Checkpoint, TrainingProgress, trapezoid
 from retrieval.train.pictures import Pictures
 
 MASK_CELLS = 5
@@ -90,14 +90,18 @@ class _Trained(nn.Module):
 
 
 def train_tower(model: CLIP, data: TowerData, recipe: TowerRecipe, checkpoint: Path) -> float:
-    """Train `model.visual` in place, going on from `checkpoint` where there is one; returns the seconds it took."""
+    """Train `model.visual` in place, going on from `checkpoint` where there is one; returns the seconds it took.
+
+    ConflictError when the checkpoint is of another recipe.
+    """
     torch.manual_seed(recipe.seed)
     heads = TowerHeads(model.visual.conv1.out_channels)
     trained = _Trained(model.visual, heads)
     optimizer = torch.optim.AdamW(
         [p for p in trained.parameters() if p.requires_grad], weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
     )
-    step, seconds = load_checkpoint(checkpoint, trained, optimizer)
+    state = Checkpoint(checkpoint, recipe)
+    step, seconds = state.load(trained, optimizer)
     with TrainingProgress("vision tower", recipe.steps, step) as progress:
         while step < recipe.steps:
             started = time.monotonic()
@@ -108,7 +112,7 @@ def train_tower(model: CLIP, data: TowerData, recipe: TowerRecipe, checkpoint: P
             step, seconds = step + 1, seconds + time.monotonic() - started
             progress.report(step, loss=loss)
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
-                save_checkpoint(checkpoint, trained, optimizer, step=step, seconds=seconds)
+                state.save(trained, optimizer, step=step, seconds=seconds)
     return seconds
 
 

@@ -1,14 +1,17 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from open_clip.model import CLIP
 
+from core.errors import ConflictError
 from retrieval.datasets.products import Split
 from retrieval.train.alignment import AlignmentData, AlignmentRecipe, TextSide, align, contrastive_loss, value_loss
 from retrieval.train.batches import VOCABULARY, codes_of
+from retrieval.train.checkpoints import Checkpoint
 from retrieval.train.encoder_demo import EncoderShape
 from retrieval.train.pictures import render, render_masks, training_shots
 from retrieval.train.tower import TowerData, TowerRecipe, pooled_features, train_tower
@@ -102,24 +105,31 @@ def test_the_value_loss_leaves_out_what_a_product_does_not_have() -> None:
 
 def _interrupted(train: object, checkpoint: Path, *, steps: int) -> None:
     """Run a training until its checkpoint of `steps`, as if it had been killed right after."""
-    from retrieval.train import alignment, tower
 
     class _Killed(Exception):  # noqa: N818 - it plays a signal
         pass
 
+    save = Checkpoint.save
+
+    def save_and_die(state: Checkpoint, *arguments: Any, step: int, seconds: float) -> None:
+        save(state, *arguments, step=step, seconds=seconds)
+        if step == steps:
+            raise _Killed
+
     with pytest.MonkeyPatch.context() as patch:
-        for module in (alignment, tower):
-            save = module.save_checkpoint
-
-            def save_and_die(*arguments: object, save: object = save, **options: object) -> None:
-                save(*arguments, **options)  # type: ignore[operator]
-                if options["step"] == steps:
-                    raise _Killed
-
-            patch.setattr(module, "save_checkpoint", save_and_die)
+        patch.setattr(Checkpoint, "save", save_and_die)
         with pytest.raises(_Killed):
             train()  # type: ignore[operator]
     assert checkpoint.exists()
+
+
+def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    Checkpoint(tmp_path / "state.pt", TowerRecipe(seed=1)).save(model, optimizer, step=7, seconds=1.5)
+    assert Checkpoint(tmp_path / "state.pt", TowerRecipe(seed=1)).load(model, optimizer) == (7, 1.5)
+    with pytest.raises(ConflictError, match="another recipe or seed"):
+        Checkpoint(tmp_path / "state.pt", TowerRecipe(seed=2)).load(model, optimizer)
 
 
 def test_each_round_warms_up_and_cools_down() -> None:
