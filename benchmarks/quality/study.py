@@ -59,6 +59,8 @@ class _Study:
         self._judge(answered[DEFAULT])
         for use in (AttributeUse.DEGRADED, AttributeUse.NONE):
             self._compare(use, self._answer(DEFAULT, use), self._answer(unions[use], use))
+        for use in (AttributeUse.UNNAMED, AttributeUse.UNKNOWN):  # the union that reads no words is the same
+            self._compare(use, self._coarse(DEFAULT, use), self._coarse(unions[AttributeUse.OWN], use))
         return self._content
 
     def _strategies(self, union: str) -> list[str]:
@@ -106,6 +108,12 @@ class _Study:
         self._add(evaluation, final, judge=ADAPTER)
         return evaluation
 
+    def _coarse(self, strategy: str, use: AttributeUse) -> Evaluation:
+        """Stage 1 of a strategy on test."""
+        evaluation = self._run(f"{strategy}, attributes {use.value}", strategy, use, None)
+        self._add(evaluation, coarse, judge=None)
+        return evaluation
+
     def _judge(self, answered: Evaluation) -> None:
         """What the second stage adds to the default strategy, and what of it is the adapter's."""
         bench = self._bench
@@ -128,7 +136,7 @@ class _Study:
         self._content["explanations"][use.value] = explanations(intersection)
         self._save(self._content)
 
-    def _run(self, name: str, strategy: str, use: AttributeUse, judge: RememberingJudge) -> Evaluation:
+    def _run(self, name: str, strategy: str, use: AttributeUse, judge: RememberingJudge | None) -> Evaluation:
         options = EvalOptions(strategy=strategy, attributes=use, limit=self._bench.limit)
         with self._diary.part(name) as progress:
             return self._bench.test.run(options, judge=judge, captioner=self._bench.captioner, progress=progress)

@@ -13,7 +13,13 @@ from retrieval.strategies.ablations import ABLATIONS
 
 _COMPARED = ("R@1", "R@10")
 _ATTRIBUTES: Mapping[str, str] = MappingProxyType(
-    {"own": "all of the catalog's", "degraded": "30 % missing or synonyms", "none": "none"}
+    {
+        "own": "all of the catalog's",
+        "degraded": "30 % missing or synonyms",
+        "none": "none",
+        "unnamed": "none, and no general words for details, sizes and finishes",
+        "unknown": "none, and no general word for anything that varies",
+    }
 )
 
 
@@ -35,7 +41,8 @@ def against_union(content: Content) -> str:
     """The intersection minus the best union, by what composition knows of the catalog."""
     rows = []
     for use, differences in content["comparisons"]["intersection_minus_union"].items():
-        union = content["dev"]["best_union"][use]
+        best = content["dev"]["best_union"]
+        union = best.get(use, best["own"])
         recalls = [_percent(find(content, name, attributes=use), "R@1") for name in (union, DEFAULT)]
         parts = [differences.get(part) for part in ("all", SAME_SCENE)]
         gains = ["-" if part is None else _gain(part[name]) for part in parts for name in _COMPARED]

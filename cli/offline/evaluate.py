@@ -233,5 +233,7 @@ def _check(choice: Choice, options: EvalOptions) -> None:
         raise click.UsageError(f"{choice.dataset} has no test server: leave --submission out.")
     if choice.submission is not None and options.limit is not None:
         raise click.UsageError("A test server wants every query: leave --limit out, or --submission.")
+    if choice.submission is not None and options.drop_reference is not None:
+        raise click.UsageError("A test server goes by the protocol: leave --drop-reference and --keep-reference out.")
     if choice.judge is not None and not choice.rerank:
         raise click.UsageError("--judge says who re-ranks: add --rerank.")

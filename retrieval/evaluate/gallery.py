@@ -12,7 +12,7 @@ from core.settings import MEBIBYTE
 from core.space import Space
 from retrieval.compose import phrases
 from retrieval.datasets.composed import CirDataset, CirQuery
-from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
+from retrieval.evaluate.space import AttributeUse, build_space, unknown_words, use_attributes
 from retrieval.recent import Recent
 from retrieval.strategies.linear import unit
 
@@ -39,7 +39,13 @@ class Gallery:
         """Mean and concepts, as composition knows them with these attributes."""
         if use not in self._spaces:
             attributes = use_attributes(self._dataset.attributes, use)
-            self._spaces[use] = build_space(self.vectors, attributes, encoder=self._encoder, composer=self._composer)
+            self._spaces[use] = build_space(
+                self.vectors,
+                attributes,
+                encoder=self._encoder,
+                composer=self._composer,
+                unknown=unknown_words(self._dataset.attributes, use),
+            )
         return self._spaces[use]
 
     def texts(self, queries: Sequence[CirQuery]) -> list[Vector | None]:

@@ -14,6 +14,7 @@ from retrieval.datasets.wording import NOUNS, WORDINGS
 MISSING_SHARE = 0.3
 """Share of the distinct attribute values that `AttributeUse.DEGRADED` spoils."""
 _SEED = 30
+_EVERYDAY = frozenset({"category", "color", "pattern"})
 
 Attributes = Mapping[str, Mapping[str, str]]
 """Picture -> attribute -> value."""
@@ -27,13 +28,28 @@ class AttributeUse(StrEnum):
     DEGRADED = "degraded"
     """Of the distinct values a part is missing from every picture, or said in other words."""
     NONE = "none"
-    """None: the general vocabulary takes their place."""
+    """None: the general vocabulary takes their place. It happens to have all values of SynthCIR."""
+    UNNAMED = "unnamed"
+    """None, and the general vocabulary lacks the values too, but for categories, colours and patterns."""
+    UNKNOWN = "unknown"
+    """None, and the general vocabulary lacks every one of the values: nothing names what the products are like."""
 
 
-def build_space(vectors: Vectors, attributes: Attributes, *, encoder: Encoder, composer: Composer) -> Space:
-    """Mean of a gallery float32 [n, d], and the concepts that its attributes, or the general vocabulary, define."""
+def build_space(
+    vectors: Vectors,
+    attributes: Attributes,
+    *,
+    encoder: Encoder,
+    composer: Composer,
+    unknown: frozenset[str] = frozenset(),
+) -> Space:
+    """Mean of a gallery float32 [n, d], and the concepts that its attributes, or the general vocabulary, define.
+
+    The words in `unknown` are left out of the general vocabulary.
+    """
     words = words_of(_frequent_values(attributes))
-    kinds = vocabulary(words, composer.general_vocabulary())
+    general = composer.general_vocabulary()
+    kinds = vocabulary(words, {kind: tuple(t for t in terms if t not in unknown) for kind, terms in general.items()})
     concepts = Concepts(terms=tuple(kinds), kinds=tuple(kinds.values()), vectors=encoder.encode_texts(list(kinds)))
     return Space(mean=vectors.mean(axis=0, dtype=np.float32), concepts=told_apart(concepts), attributes=words)
 
@@ -42,13 +58,21 @@ def use_attributes(attributes: Attributes, use: AttributeUse) -> Attributes:
     """The attributes that composition sees; which values are spoiled is always the same choice."""
     if use is AttributeUse.OWN:
         return attributes
-    if use is AttributeUse.NONE:
+    if use is not AttributeUse.DEGRADED:
         return {}
     spoiled = _spoiled(sorted({value for each in attributes.values() for value in each.values()}))
     return {
         picture: {name: spoiled.get(value, value) for name, value in each.items() if spoiled.get(value, value)}
         for picture, each in attributes.items()
     }
+
+
+def unknown_words(attributes: Attributes, use: AttributeUse) -> frozenset[str]:
+    """Values of the data set that composition must not know from elsewhere."""
+    if use not in {AttributeUse.UNNAMED, AttributeUse.UNKNOWN}:
+        return frozenset()
+    known = _EVERYDAY if use is AttributeUse.UNNAMED else frozenset()
+    return frozenset(value for each in attributes.values() for name, value in each.items() if name not in known)
 
 
 def _spoiled(values: list[str]) -> dict[str, str]:

@@ -114,6 +114,6 @@ def test_the_summary_has_its_keys_and_takes_them_from_the_rows(ran: Ran) -> None
 def test_explanations_are_counted_for_each_use_of_attributes(ran: Ran) -> None:
     shares = ran.content["explanations"]
 
-    assert set(shares) == {"own", "degraded", "none"}
+    assert set(shares) == {"own", "degraded", "none", "unnamed", "unknown"}
     assert set(shares["own"]) <= {"scene_dropped", "category_kept", "scene_kept"}
     assert all(0 <= share <= 100 for share in shares["own"].values())

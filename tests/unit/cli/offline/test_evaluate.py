@@ -117,6 +117,7 @@ def test_a_missing_picture_is_one_clean_line(evaluate: Eval, tmp_path: Path) -> 
     ("arguments", "said"),
     [
         (("cirr", "--submission", "out", "--limit", "3"), "every query"),
+        (("cirr", "--submission", "out", "--keep-reference"), "by the protocol"),
         (("fashioniq", "--submission", "out"), "no test server"),
         (("cirr", "--judge", "demo"), "add --rerank"),
         (("cirr", "--encoder", "nothing"), "nothing"),

@@ -86,7 +86,7 @@ def test_stage_2_is_compared_with_stage_1_query_by_query(images: dict[str, Path]
     assert content["stage1_metrics"]["R@1"]["percent"] == 25.0
     assert content["metrics"]["R@1"]["percent"] == 50.0
     assert content["stage2_gain"]["R@1"]["percent"] == 25.0
-    assert content["stage2_errors_removed"] == pytest.approx(33.33)
+    assert content["stage2_errors_removed"] == pytest.approx(33.3333)
     assert content["judge"] == {
         "spec": "scripted",
         "weights_sha256": "0" * 64,

@@ -7,8 +7,9 @@ import numpy as np
 
 from core.models import ConceptKind, Concepts, Vectors
 from core.space import Spaces, told_apart
+from retrieval.compose import StrategyComposer
 from retrieval.datasets.products import Split, attribute_values, products_of
-from retrieval.evaluate.space import AttributeUse, build_space, use_attributes
+from retrieval.evaluate.space import AttributeUse, build_space, unknown_words, use_attributes
 from tests.unit.retrieval.evaluate.scripted import DIM, ScriptedComposer, ScriptedEncoder
 
 ATTRIBUTES = {
@@ -67,7 +68,25 @@ def test_without_attributes_the_general_vocabulary_takes_their_place() -> None:
 
 def test_use_of_attributes() -> None:
     assert use_attributes(CATALOG, AttributeUse.OWN) == CATALOG
-    assert use_attributes(CATALOG, AttributeUse.NONE) == {}
+    for use in (AttributeUse.NONE, AttributeUse.UNNAMED, AttributeUse.UNKNOWN):
+        assert use_attributes(CATALOG, use) == {}
+
+
+def test_words_that_nobody_taught_composition_are_not_in_its_general_vocabulary_either() -> None:
+    """Else "no attributes" would be as good as all of them: the general vocabulary has the benchmark's own words."""
+    values = {value for values in attribute_values().values() for value in values}
+    general = {term for terms in StrategyComposer({}).general_vocabulary().values() for term in terms}
+    assert values <= general
+    assert unknown_words(CATALOG, AttributeUse.OWN) == unknown_words(CATALOG, AttributeUse.NONE) == frozenset()
+    assert unknown_words(CATALOG, AttributeUse.UNKNOWN) == values
+    unnamed = unknown_words(CATALOG, AttributeUse.UNNAMED)
+    assert {"ankle high", "large", "glossy"} < unnamed < values
+    assert unnamed.isdisjoint({"red", "striped", "dress"})
+
+    encoder = ScriptedEncoder()
+    composer = ScriptedComposer(encoder, {})
+    space = build_space(vectors(), {}, encoder=encoder, composer=composer, unknown=frozenset({"mug"}))
+    assert set(space.concepts.terms) == {"snow", "beach", "shirt"}
 
 
 def test_degraded_attributes_miss_values_or_say_them_otherwise() -> None:
