@@ -130,12 +130,13 @@ class Gallery(TypedDict):
 
 
 class Index(TypedDict):
-    """A generation of a gallery's vectors; `pending` images it still lacks."""
+    """A generation of a gallery's vectors; `pending` images it still lacks, `built` 0..1 of its search structure."""
 
     id: str
     encoder: str
     state: str
     pending: int
+    built: float
     created_at: str
 
 

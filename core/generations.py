@@ -40,6 +40,9 @@ TRANSITIONS: dict[IndexState, frozenset[IndexState]] = {
     IndexState.DROPPED: frozenset(),
 }
 SWEEP = 100
+_WAITING = frozenset({IndexState.BUILDING, IndexState.READY})
+MAX_WAITING = 3
+"""Generations of a gallery that are half made, or finished and not yet activated, at most."""
 
 
 class Activation(StrEnum):
@@ -60,7 +63,10 @@ class NewIndex:
 
 
 def submit(ctx: Context, principal: Principal, new: NewIndex) -> Job:
-    """Queue a re-index. ConflictError while one of the gallery runs, InvalidInputError for an unlisted encoder."""
+    """Queue a re-index. InvalidInputError for an unlisted encoder.
+
+    ConflictError while one of the gallery runs, or when MAX_WAITING generations wait to be activated.
+    """
     with ctx.uow() as uow:
         job, unit = prepare(ctx, uow, principal, new)
         uow.jobs.add(job)
@@ -88,8 +94,21 @@ def prepare(ctx: Context, uow: UnitOfWork, principal: Principal, new: NewIndex) 
     index = next((index for index in halves if index.encoder == encoder), None)
     if index is None:
         index = Index(new_id(), gallery.tenant_id, gallery.id, encoder, IndexState.BUILDING)
+        _check_room(uow, gallery)
         uow.indexes.add(index)
+    else:
+        uow.indexes.touch(index.id)
     return _job(ctx, principal, gallery, index, new)
+
+
+def _check_room(uow: UnitOfWork, gallery: Gallery) -> None:
+    """Every import writes to all of a gallery's generations, so those that nobody activates must not pile up."""
+    waiting = [index for index in uow.indexes.live(gallery.id) if index.state in _WAITING]
+    if len(waiting) >= MAX_WAITING:
+        raise ConflictError(
+            f"Gallery `{gallery.name}` has {len(waiting)} indexes that were never activated; activate or delete one"
+            " (GET its indexes for their ids), then re-index."
+        )
 
 
 def _job(ctx: Context, principal: Principal, gallery: Gallery, index: Index, new: NewIndex) -> tuple[Job, NewUnit]:
@@ -132,14 +151,15 @@ def get(ctx: Context, principal: Principal, gallery_name: str, index_id: UUID) -
 
 @dataclass(frozen=True, slots=True)
 class IndexView:
-    """A generation, and how many vectors it is owed."""
+    """A generation, how many vectors it is owed, and the share of its search structure that is built (1: all of it)."""
 
     index: Index
     pending: int
+    built: float
 
 
 def _view(uow: UnitOfWork, index: Index) -> IndexView:
-    return IndexView(index, uow.pending.count(index.id))
+    return IndexView(index, uow.pending.count(index.id), uow.vectors.built(index.id))
 
 
 def _find(uow: UnitOfWork, gallery: Gallery, index_id: UUID) -> Index:
@@ -152,7 +172,8 @@ def _find(uow: UnitOfWork, gallery: Gallery, index_id: UUID) -> Index:
 def activate(ctx: Context, principal: Principal, gallery_name: str, index_id: UUID) -> IndexView:
     """Let a finished generation answer from now on; the present one stands by. Also the way back.
 
-    ConflictError when it is not finished, or owed a vector: then it would miss images.
+    ConflictError when it is not finished, or owed a vector (then it would miss images), or its encoder is listed no
+    more (then no query could be embedded).
     """
     with ctx.uow() as uow:
         gallery_id = galleries.find(uow, principal, gallery_name).id
@@ -160,10 +181,19 @@ def activate(ctx: Context, principal: Principal, gallery_name: str, index_id: UU
         gallery = galleries.find(uow, principal, gallery_name, lock=True)
         index = _find(uow, gallery, index_id)
         if index.state is not IndexState.ACTIVE:
+            _check_encoder(ctx, index)
             _check_complete(uow, index)
             switch(uow, gallery, index)
             uow.commit()
         return _view(uow, _find(uow, gallery, index_id))
+
+
+def _check_encoder(ctx: Context, index: Index) -> None:
+    if index.encoder not in ctx.settings.encoders:
+        raise ConflictError(
+            f"Index {index.id} was made with encoder `{index.encoder}`, which is not among SETR_ENCODERS any more, so"
+            " no query could be embedded. List it again, or re-index."
+        )
 
 
 def _check_complete(uow: UnitOfWork, index: Index) -> None:
@@ -186,7 +216,7 @@ def switch(uow: UnitOfWork, gallery: Gallery, index: Index) -> None:
         if other.state is IndexState.ACTIVE:
             uow.indexes.set_state(other.id, IndexState.STANDBY)
     uow.indexes.set_state(index.id, IndexState.ACTIVE)
-    uow.galleries.update(replace(gallery, active_index_id=index.id, encoder=index.encoder))
+    uow.galleries.set_active(gallery.id, index)
 
 
 def check_transition(before: IndexState, after: IndexState) -> None:
@@ -210,11 +240,12 @@ def retire(ctx: Context, principal: Principal, gallery_name: str, index_id: UUID
         index = _find(uow, gallery, index_id)
         if index.state is IndexState.ACTIVE:
             raise ConflictError("This index answers the gallery's queries; activate another one first.")
-        _drop(uow, index)
+        drop(uow, index)
         uow.commit()
 
 
-def _drop(uow: UnitOfWork, index: Index) -> None:
+def drop(uow: UnitOfWork, index: Index) -> None:
+    """Give it no vectors any more; upkeep removes its table. The caller holds the gallery's generations alone."""
     if index.state is not IndexState.DROPPED:
         check_transition(index.state, IndexState.DROPPED)
         uow.indexes.set_state(index.id, IndexState.DROPPED)
@@ -274,7 +305,7 @@ def drop_outlived(ctx: Context, stopping: Callable[[], bool]) -> int:
             uow.indexes.hold(index.gallery_id, alone=True)
             now = uow.indexes.get(index.id)
             if now is not None and now.changed_at == index.changed_at:
-                _drop(uow, now)
+                drop(uow, now)
                 log.info("index.dropped", index_id=str(index.id), was=index.state)
             uow.commit()
     with ctx.uow() as uow:

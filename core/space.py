@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,9 +16,13 @@ from core.ports import Composer, Encoder, UnitOfWork
 MEAN_SAMPLE = 10_000
 CONCEPT_MAX_WORDS = 3
 CONCEPTS_PER_ATTRIBUTE = 500
+WORDS_OF_IMAGES = 200_000
+"""Whose attributes are read for the catalog's words: the newest so many, which takes some two seconds."""
 SAME_FROM = 1.0 - 1e-4
 """Cosine from which on two concepts are one to the encoder; different words that it knows are further apart."""
 REFRESH_AFTER_S = 60.0
+REMEMBERED = 32
+"""Generations, those queried last: a space with thousands of concepts takes some 10 MB."""
 READ_SHARE = 0.02
 """Reading a large gallery's words takes long, so it is done less often: at most this share of the time."""
 
@@ -44,13 +49,14 @@ class Spaces:
         self._ctx = ctx
         self._composer = composer
         self._lock = threading.Lock()
-        self._known: dict[UUID, _Known] = {}
+        self._known: OrderedDict[UUID, _Known] = OrderedDict()
 
     def get(self, gallery: Gallery, index: Index, encoder: Encoder) -> Space:
         """The generation's space; that of an empty gallery is never remembered."""
         with self._lock:
             known = self._known.get(index.id)
             if known is not None and time.monotonic() < known.good_until_s:
+                self._known.move_to_end(index.id)
                 return known.space
             began_s = time.monotonic()
             space = prepare(self._ctx, self._composer, gallery, index, encoder)
@@ -58,6 +64,9 @@ class Spaces:
             if space.mean is not None:
                 good_for_s = max(REFRESH_AFTER_S, (ended_s - began_s) / READ_SHARE)
                 self._known[index.id] = _Known(space, ended_s + good_for_s)
+                self._known.move_to_end(index.id)
+                if len(self._known) > REMEMBERED:
+                    self._known.popitem(last=False)
             return space
 
 
@@ -65,7 +74,9 @@ def prepare(ctx: Context, composer: Composer, gallery: Gallery, index: Index, en
     """The generation's space as it is stored, brought up to date first."""
     with ctx.uow() as uow:
         mean = _mean(uow, index, gallery.image_count)
-        by_attribute = uow.images.terms(gallery.id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE)
+        by_attribute = uow.images.terms(
+            gallery.id, max_words=CONCEPT_MAX_WORDS, max_values=CONCEPTS_PER_ATTRIBUTE, newest=WORDS_OF_IMAGES
+        )
         attributes = words_of(by_attribute)
         concepts = _concepts(uow, vocabulary(attributes, composer.general_vocabulary()), index, encoder)
         uow.commit()

@@ -9,7 +9,7 @@ import numpy as np
 from core.context import Context
 from core.embedder import Embedder
 from core.errors import IndexCheckError
-from core.generations import Activation, check_identity, find_gallery, result, round_unit, switch
+from core.generations import Activation, check_identity, drop, find_gallery, result, round_unit, switch
 from core.lease import still_moving
 from core.models import ClaimedUnit, Gallery, Index, IndexState, ItemOutcome, Job, Outcome, Queue
 from core.ports import Composer, Encoder, EncoderRegistry, UnitOfWork
@@ -133,11 +133,21 @@ class _Verification:
                     count += 1
             still_moving()
         if least < SAME_FROM:
+            self._give_up()
             raise IndexCheckError(
                 f"A picture that was embedded again gave another vector (cosine {least:.4f}): the embed workers do not"
-                " agree. Give all of them the same weights and library versions, and re-index."
+                " agree. Give all of them the same weights and library versions, and re-index: that begins anew."
             )
         return count, least
+
+    def _give_up(self) -> None:
+        """Drop a half-made generation whose vectors differ: continued, it would keep those that are wrong."""
+        with self.handler.ctx.uow() as uow:
+            uow.indexes.hold(self.gallery.id, alone=True)
+            index = uow.indexes.get(self.index.id)
+            if index is not None and index.state is IndexState.BUILDING:
+                drop(uow, index)
+            uow.commit()
 
     def poison(self, item: int) -> ItemOutcome | None:  # noqa: ARG002 - the port's signature
         """An index that cannot be checked does not answer."""

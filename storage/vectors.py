@@ -128,7 +128,8 @@ class SqlVectors:
         if total == 0:
             return ()
         drawn = self._run(
-            f"SELECT image_id FROM {table_name(index_id)} TABLESAMPLE BERNOULLI (:percent) LIMIT :size",  # noqa: S608
+            f"SELECT image_id FROM {table_name(index_id)} TABLESAMPLE BERNOULLI (:percent) "  # noqa: S608
+            "ORDER BY random() LIMIT :size",  # the surplus would else be that of the last pages
             percent=_percent(size, total),
             size=size,
         )

@@ -45,6 +45,9 @@ class IndexOut(Reply):
     state: IndexState
     identity: IdentityOut | None = Field(description="Null until a worker has loaded the encoder.")
     pending: int = Field(description="Images whose vector it still lacks; only with 0 can it be activated.")
+    built: float = Field(
+        description="Share of what makes searching it fast that is built, 0..1; 1 too where it is small enough without."
+    )
     created_at: datetime | None
     changed_at: datetime | None = Field(description="Since when it is in its state.")
 
@@ -83,6 +86,7 @@ def index_out(view: IndexView) -> IndexOut:
         state=index.state,
         identity=identity,
         pending=view.pending,
+        built=view.built,
         created_at=index.created_at,
         changed_at=index.changed_at,
     )

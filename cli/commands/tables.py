@@ -178,10 +178,12 @@ def galleries_table(galleries: Sequence[Gallery]) -> Table:
 def indexes_table(indexes: Sequence[Index]) -> Table:
     """Indexes of a gallery, one a row, the active one in green."""
     table = Table()
-    for heading in ("index", "encoder", "state", "pending", "created"):
-        table.add_column(heading, no_wrap=heading == "index", justify="right" if heading == "pending" else "left")
+    for heading in ("index", "encoder", "state", "pending", "built", "created"):
+        justify = cast(Any, "right" if heading in {"pending", "built"} else "left")
+        table.add_column(heading, no_wrap=heading == "index", justify=justify)
     for index in indexes:
         created = index["created_at"][:19].replace("T", " ")
-        row = (index["id"], escape(index["encoder"]), index["state"], f"{index['pending']:,}", created)
+        counts = (f"{index['pending']:,}", f"{index['built']:.0%}")
+        row = (index["id"], escape(index["encoder"]), index["state"], *counts, created)
         table.add_row(*row, style="green" if index["state"] == "active" else None)
     return table

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.filters import Filter
-from core.models import Attributes, Blob, Gallery, Image, ImageDraft, Outcome, Page
+from core.models import Attributes, Blob, Gallery, Image, ImageDraft, Index, Outcome, Page
 
 
 class Galleries(Protocol):
@@ -38,6 +38,10 @@ class Galleries(Protocol):
 
     def update(self, gallery: Gallery) -> None:
         """Write name, encoder, device, attributes_schema, active_index_id, deleting; bumps `version`."""
+        ...
+
+    def set_active(self, gallery_id: UUID, index: Index) -> None:
+        """Let that generation answer from now on; nothing else is written but `version`. NotFoundError without it."""
         ...
 
     def remove(self, gallery_id: UUID) -> None:
@@ -171,8 +175,11 @@ class Images(Protocol):
         """Of those that exist: the attribute's value (None without an attribute), and looks as in `fingerprints`."""
         ...
 
-    def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:
-        """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent."""
+    def terms(self, gallery_id: UUID, *, max_words: int, max_values: int, newest: int) -> dict[str, tuple[str, ...]]:
+        """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent.
+
+        Of the `newest` images only, so that the time is bounded.
+        """
         ...
 
 

@@ -48,6 +48,10 @@ class Indexes(Protocol):
         """Write the state, and since when it is so."""
         ...
 
+    def touch(self, index_id: UUID) -> None:
+        """Somebody wants it again: it is as if its state began now."""
+        ...
+
     def set_in_step(self, index_id: UUID) -> None:
         """From now on imports write its vectors themselves."""
         ...

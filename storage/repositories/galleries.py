@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import ConflictError, NotFoundError
-from core.models import Device, Gallery, Page
+from core.models import Device, Gallery, Index, Page
 from storage.repositories.paging import page_of, unknown_key
 from storage.tables import GalleryCountRow, GalleryRow
 from storage.text import storable
@@ -107,6 +107,24 @@ class SqlGalleries:
                 raise _name_taken(gallery.name) from error
             raise
         if updated.rowcount == 0:
+            raise NotFoundError("The gallery was deleted meanwhile.")
+
+    def set_active(self, gallery_id: UUID, index: Index) -> None:
+        """Let that generation answer from now on; nothing else of the gallery is written but `version`.
+
+        NotFoundError when the gallery is gone.
+        """
+        statement = (
+            update(GalleryRow)
+            .where(GalleryRow.id == gallery_id)
+            .values(
+                active_index_id=index.id,
+                encoder=index.encoder,
+                version=GalleryRow.version + 1,
+                updated_at=func.now(),
+            )
+        )
+        if self._transaction.execute(statement).rowcount == 0:
             raise NotFoundError("The gallery was deleted meanwhile.")
 
     def remove(self, gallery_id: UUID) -> None:

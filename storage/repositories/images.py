@@ -119,9 +119,10 @@ _BOUNDARIES = text("""
 _TERMS = text("""
     SELECT attribute, term FROM (
         SELECT attribute, term, row_number() OVER (PARTITION BY attribute ORDER BY count(*) DESC, term) AS place
-        FROM images, jsonb_each(attributes) AS pair (attribute, value),
+        FROM (SELECT attributes FROM images WHERE gallery_id = :gallery_id ORDER BY id DESC LIMIT :newest) AS recent,
+            jsonb_each(attributes) AS pair (attribute, value),
             btrim(regexp_replace(value #>> '{}', '\\s+', ' ', 'g')) AS term
-        WHERE gallery_id = :gallery_id AND jsonb_typeof(value) = 'string' AND term <> ''
+        WHERE jsonb_typeof(value) = 'string' AND term <> ''
             AND length(term) - length(replace(term, ' ', '')) < :max_words
         GROUP BY attribute, term
     ) AS counted
@@ -298,13 +299,13 @@ class SqlImages:
         rows = self._transaction.execute(_TRAITS, {"image_ids": list(image_ids), "attribute": attribute})
         return {row.id: Traits(row.value, row.phash, row.tint) for row in rows}
 
-    def terms(self, gallery_id: UUID, *, max_words: int, max_values: int) -> dict[str, tuple[str, ...]]:
+    def terms(self, gallery_id: UUID, *, max_words: int, max_values: int, newest: int) -> dict[str, tuple[str, ...]]:
         """Distinct string values per attribute, at most `max_words` words each and the `max_values` most frequent.
 
-        White space is normalised, case is not.
+        Of the `newest` images only. White space is normalised, case is not.
         """
         found: dict[str, list[str]] = {}
-        limits = {"gallery_id": gallery_id, "max_words": max_words, "max_values": max_values}
+        limits = {"gallery_id": gallery_id, "max_words": max_words, "max_values": max_values, "newest": newest}
         for attribute, term in self._transaction.execute(_TERMS, limits):
             found.setdefault(attribute, []).append(term)
         return {attribute: tuple(terms) for attribute, terms in found.items()}

@@ -43,14 +43,16 @@ _OUTLIVED = text("""
             AND (finished_at IS NULL OR finished_at > :before)))
 """)
 
-# Whoever read it began before it was dropped; those who begin later read another.
+# Whoever read it began before it was dropped; those who begin later read another. Jobs are dated by another machine's
+# clock, which may be ahead.
 _UNREAD = text(f"""
     SELECT id FROM indexes
     WHERE state = 'dropped' AND to_regclass('{SCHEMA}.g_' || replace(CAST(id AS text), '-', '')) IS NOT NULL
         AND NOT EXISTS (
             SELECT FROM jobs
             WHERE jobs.gallery_id = indexes.gallery_id AND finished_at IS NULL
-                AND jobs.kind IN ('query', 'query_batch', 'export') AND jobs.created_at <= indexes.changed_at)
+                AND jobs.kind IN ('query', 'query_batch', 'export')
+                AND jobs.created_at <= indexes.changed_at + interval '1 minute')
     ORDER BY id LIMIT :limit
 """)  # noqa: S608 - nothing of a client's
 
@@ -115,7 +117,12 @@ class SqlIndexes:
 
     def set_state(self, index_id: UUID, state: IndexState) -> None:
         """Write the state, and since when it is so."""
-        self._update(index_id, state=state.value, changed_at=func.now())
+        # Not now(), the moment when the transaction began: it may have waited for its turn since.
+        self._update(index_id, state=state.value, changed_at=func.clock_timestamp())
+
+    def touch(self, index_id: UUID) -> None:
+        """Somebody wants it again: it is as if its state began now."""
+        self._update(index_id, changed_at=func.clock_timestamp())
 
     def set_in_step(self, index_id: UUID) -> None:
         """From now on imports write its vectors themselves."""

@@ -322,7 +322,8 @@ def test_a_webhook_secret_is_made_once_and_replaced_on_demand(call: Call, strang
 def test_indexes_are_listed_refused_and_retired(call: Call, stranger: Call, gallery: str) -> None:
     path = f"/galleries/{gallery}/indexes"
     (active,) = call("GET", path).json["items"]
-    assert (active["state"], active["encoder"], active["pending"], active["identity"]) == ("active", "demo", 0, None)
+    assert (active["state"], active["encoder"], active["pending"], active["built"]) == ("active", "demo", 0, 1.0)
+    assert active["identity"] is None
     assert call("DELETE", f"{path}/{active['id']}").status_code == 409
     assert call("POST", f"{path}/{active['id']}/activate").json == active
     job = call("POST", path, json={"activate": "manual"})

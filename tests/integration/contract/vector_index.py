@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from core.filters import Filter, evaluate, parse_filter
 from core.ids import new_id
-from core.models import Attributes, Gallery, Vector, Vectors
+from core.models import Attributes, Census, Gallery, Vector, Vectors
 from core.ports import UnitOfWorkFactory, VectorBuilder
 from tests.integration.storage.builders import add_gallery, add_images, add_tenant, index
 
@@ -265,6 +265,46 @@ class VectorIndexContract:
         np.testing.assert_allclose(whole[0], generation.vectors.mean(axis=0), atol=HALF_PRECISION)
         np.testing.assert_allclose(part[0], whole[0], atol=0.15)
         assert whole[0].dtype == part[0].dtype == np.float32
+
+    def test_a_sample_is_drawn_from_everywhere(self, uow_factory: UnitOfWorkFactory, generation: Generation) -> None:
+        place = {image_id: n for n, image_id in enumerate(generation.image_ids)}
+        drawn: list[int] = []
+        with uow_factory() as uow:
+            for _ in range(20):
+                sample = uow.vectors.sample(generation.id, size=30)
+                assert len(set(sample)) == len(sample) <= 30
+                drawn += [place[image_id] for image_id in sample]
+            assert set(uow.vectors.sample(generation.id, size=10 * COUNT)) == set(generation.image_ids)
+            assert uow.vectors.sample(new_id(), size=5) == ()
+        late = sum(n >= COUNT // 2 for n in drawn) / len(drawn)
+        assert 0.4 < late < 0.6, "the half that was written last is half of a sample, within five deviations"
+
+    def test_what_is_missing_or_of_nobody_is_counted(
+        self, uow_factory: UnitOfWorkFactory, generation: Generation
+    ) -> None:
+        ids, first = sorted(generation.image_ids), UUID(int=0)
+        with uow_factory() as uow:
+            assert uow.vectors.census(generation.id) == Census(COUNT, 0, 0)
+            assert uow.vectors.missing(generation.id, after=first, limit=9) == ()
+            uow.vectors.remove(generation.id, ids[3:6])
+            uow.images.remove(generation.gallery.id, ids[:2])
+            assert uow.vectors.missing(generation.id, after=first, limit=2) == tuple(ids[3:5])
+            assert uow.vectors.missing(generation.id, after=ids[4], limit=9) == (ids[5],)
+            assert uow.vectors.census(generation.id) == Census(COUNT - 3, 3, 2)
+            uow.pending.add(generation.id, ids[3:5])
+            assert uow.vectors.census(generation.id) == Census(COUNT - 3, 1, 2), "what is owed is not missing"
+
+    def test_what_is_not_committed_was_never_written(
+        self, uow_factory: UnitOfWorkFactory, generation: Generation
+    ) -> None:
+        new = unit_vectors(1, seed=12)
+        with uow_factory() as uow:
+            uow.vectors.upsert(generation.id, generation.image_ids[:1], new)
+            uow.vectors.remove(generation.id, generation.image_ids[1:3])
+        with uow_factory() as uow:
+            found = uow.vectors.fetch(generation.id, generation.image_ids[:1])[generation.image_ids[0]]
+            np.testing.assert_allclose(found, generation.vectors[0], atol=HALF_PRECISION)
+            assert uow.vectors.count(generation.id) == COUNT
 
     def test_a_generation_without_vectors_reads_as_empty(self, uow_factory: UnitOfWorkFactory) -> None:
         unknown, probe = new_id(), unit_vectors(1, seed=4)[0]

@@ -303,8 +303,10 @@ def test_terms_are_the_most_frequent_short_strings(uow_factory: UnitOfWorkFactor
     add_images(uow_factory, summer, list("abcd"), values)
     add_images(uow_factory, add_gallery(uow_factory, summer.tenant_id, "winter"), ["e"], [{"color": "black"}])
     with uow_factory() as uow:
-        terms = uow.images.terms(summer.id, max_words=3, max_values=2)
+        terms = uow.images.terms(summer.id, max_words=3, max_values=2, newest=100)
+        of_newest = uow.images.terms(summer.id, max_words=3, max_values=2, newest=2)
     assert terms == {"color": ("red", "blue"), "title": ("summer dress",)}
+    assert of_newest == {"color": ("green", "red")}
 
 
 def test_traits_are_an_attribute_and_looks(uow_factory: UnitOfWorkFactory, summer: Gallery) -> None:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from core import generations
 from core.context import Context
 from core.errors import ConflictError, InvalidInputError
-from core.generations import TRANSITIONS, Activation, NewIndex
+from core.generations import MAX_WAITING, TRANSITIONS, Activation, NewIndex
 from core.ids import new_id
 from core.jobs import TERMINAL
 from core.models import Gallery, Index, IndexState, Job, JobState, NewUnit, Principal
@@ -33,6 +33,7 @@ class Store:
     gallery: Gallery | None = None
     job: Job | None = None
     held: bool = False
+    touched: list[UUID] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._before = (dict(self.rows), dict(self.owed), self.gallery, self.job)
@@ -63,7 +64,18 @@ class Store:
             self.rows[index.id] = index
 
         live = (row for row in self.rows.values() if row.state is not IndexState.DROPPED)
-        return SimpleNamespace(add=add, get=self.rows.get, live=lambda _: tuple(live), hold=hold, set_state=set_state)
+        return SimpleNamespace(
+            add=add,
+            get=self.rows.get,
+            live=lambda _: tuple(live),
+            hold=hold,
+            set_state=set_state,
+            touch=self.touched.append,
+        )
+
+    @property
+    def vectors(self) -> Any:
+        return SimpleNamespace(built=lambda _: 1.0)
 
     @property
     def pending(self) -> Any:
@@ -76,10 +88,15 @@ class Store:
         def update(gallery: Gallery) -> None:
             self.gallery = gallery
 
+        def set_active(gallery_id: UUID, index: Index) -> None:
+            assert self.gallery is not None
+            assert self.gallery.id == gallery_id
+            self.gallery = replace(self.gallery, active_index_id=index.id, encoder=index.encoder)
+
         return SimpleNamespace(
             get=lambda *_, lock=False: self.gallery,  # noqa: ARG005 - the port's signature
             add=update,
-            update=update,
+            set_active=set_active,
             by_id=lambda _: self.gallery,
         )
 
@@ -126,15 +143,18 @@ class Life(RuleBasedStateMachine):
     def reindex(self, encoder: str, manual: bool) -> None:  # noqa: FBT001 - drawn
         running, count = self.store.job, len(self.store.rows)
         new = NewIndex("summer", encoder, Activation.MANUAL if manual else Activation.WHEN_READY)
-        halves = {row.encoder for row in self.store.rows.values() if row.state is IndexState.BUILDING}
+        halves = {row.encoder: row.id for row in self.store.rows.values() if row.state is IndexState.BUILDING}
+        waiting = [row for row in self.store.rows.values() if row.state in {IndexState.BUILDING, IndexState.READY}]
+        self.store.touched.clear()
         try:
             job = generations.submit(self.ctx, OWNER, new)
         except InvalidInputError:
             assert encoder == "unlisted"
         except ConflictError:
-            assert running is not None
+            assert running is not None or (encoder not in halves and len(waiting) == MAX_WAITING)
         else:
             assert running is None
+            assert self.store.touched == ([halves[encoder]] if encoder in halves else [])
             assert len(self.store.rows) == count + (encoder not in halves)
             assert self.store.rows[UUID(job.params["index_id"])].state is IndexState.BUILDING
 

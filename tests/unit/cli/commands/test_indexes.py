@@ -8,8 +8,15 @@ from click.testing import Result
 from tests.unit.cli.scripted import ScriptedServer, job_json, problem
 
 INDEXES = "/galleries/shop/indexes"
-OLD = {"id": "index-1", "encoder": "demo", "state": "active", "pending": 0, "created_at": "2026-01-01T00:00:00Z"}
-NEW = {**OLD, "id": "index-2", "encoder": "clip", "state": "ready", "pending": 1234}
+OLD = {
+    "id": "index-1",
+    "encoder": "demo",
+    "state": "active",
+    "pending": 0,
+    "built": 1.0,
+    "created_at": "2026-01-01T00:00:00Z",
+}
+NEW = {**OLD, "id": "index-2", "encoder": "clip", "state": "ready", "pending": 1234, "built": 0.42}
 
 Setr = Callable[..., Result]
 
