@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -34,10 +35,14 @@ class Photos:
     archive: Path
     count: int
 
+    @cached_property
+    def _opened(self) -> zipfile.ZipFile:
+        """Open for as long as the process lives: reading the directory of 20 000 takes longer than an import."""
+        return zipfile.ZipFile(self.archive)
+
     def read(self, number: int) -> bytes:
-        """The JPEG."""
-        with zipfile.ZipFile(self.archive) as photos:
-            return photos.read(f"images/{number // 1000:03d}/{number:06d}.jpg")
+        """The JPEG. From any thread."""
+        return self._opened.read(f"images/{number // 1000:03d}/{number:06d}.jpg")
 
 
 @dataclass
