@@ -22,7 +22,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_SHOWN = 512
 _GZIPPED = (".tar.gz", ".tgz")
 _ZIP_ENTRY, _TAR_ENTRY = struct.Struct("<QQQHHL"), struct.Struct("<QQ")
-_MOST = 2**64 - 1
+_MOST = 2**62
+"""No file is longer, and not every stream can be asked to seek further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Archive:
         """What an import without a manifest works on: every file, named by its external id, and every rejection."""
         for name, entry in self._entries.items():
             problem = external_id_problem(name)
-            yield Rejected(_shown(name), "bad_external_id", f"{problem}.") if problem else entry
+            yield Rejected(shown(name), "bad_external_id", f"{problem}.") if problem else entry
         yield from self.rejected
 
     def find(self, path: str) -> ArchiveEntry:
@@ -129,7 +130,7 @@ class Archive:
             self._refuse_rejected(within, name)
             near = self._by_base_name.get(_base_key(name))
             hint = f"did you mean {near!r}?" if near else "check the path, which is relative to the manifest."
-            raise ItemError("missing_file", f"The archive has no file {_shown(name)!r}: {hint}")
+            raise ItemError("missing_file", f"The archive has no file {shown(name)!r}: {hint}")
         return entry
 
     def read(self, entry: ArchiveEntry, *, max_bytes: int) -> bytes:
@@ -145,13 +146,13 @@ class Archive:
         try:
             name = normalise(entry.name)
         except ItemError as error:
-            self.rejected.append(Rejected(_shown(entry.name), error.item_code, error.detail))
+            self.rejected.append(Rejected(shown(entry.name), error.item_code, error.detail))
             return
         if entry.name.endswith(("/", "\\")) or is_junk(name):
             return
         if name in self._entries:
             detail = "The archive has an earlier entry of the same name, which was used: rename one of them."
-            self.rejected.append(Rejected(_shown(name), "duplicate_entry", detail))
+            self.rejected.append(Rejected(shown(name), "duplicate_entry", detail))
             return
         self._entries[name] = entry
 
@@ -162,7 +163,7 @@ class Archive:
         except ItemError as error:
             name, code, detail = entry.name, error.item_code, error.detail
         if not is_junk(name):
-            self.rejected.append(Rejected(_shown(name), code, detail))
+            self.rejected.append(Rejected(shown(name), code, detail))
 
     def reject_overlaps(self) -> None:
         """Entries that share packed bytes are how small ZIP files unpack to petabytes."""
@@ -174,7 +175,7 @@ class Archive:
             if offset < end:
                 del self._entries[name]
                 detail = "The entry overlaps another one: pack the archive again with an ordinary tool."
-                self.rejected.append(Rejected(_shown(name), "archive_bomb", detail))
+                self.rejected.append(Rejected(shown(name), "archive_bomb", detail))
             end = max(end, offset + packed_bytes)
 
     def _follow_each_other(self) -> bool:
@@ -202,7 +203,7 @@ class Archive:
 
     @cached_property
     def _by_base_name(self) -> dict[str, str]:
-        return {_base_key(name): _shown(name) for name in self._entries}
+        return {_base_key(name): shown(name) for name in self._entries}
 
 
 def is_archive_name(name: str) -> bool:
@@ -265,7 +266,7 @@ def normalise(path: str) -> str:
     """
     parts = [part for part in unicodedata.normalize("NFC", path).replace("\\", "/").split("/") if part not in {"", "."}]
     if path.startswith(("/", "\\")) or _DRIVE.match(path) or ".." in parts or "\0" in path:
-        raise ItemError("unsafe_path", f"{_shown(path)!r} points out of the archive: use a relative path without `..`.")
+        raise ItemError("unsafe_path", f"{shown(path)!r} points out of the archive: use a relative path without `..`.")
     return "/".join(parts)
 
 
@@ -279,6 +280,6 @@ def _base_key(name: str) -> str:
     return name.rpartition("/")[2].casefold()
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """A name that can be stored and printed, whatever the archive holds."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name[:_MAX_SHOWN])

@@ -56,9 +56,16 @@ class _Deletion:
         for index in uow.indexes.every(self.gallery_id):
             uow.vectors.drop(index.id)
         uow.galleries.remove(self.gallery_id)
-        uow.jobs.set_total(self.job.id, removed)
-        uow.jobs.count(self.job.id, {Outcome.DELETED: removed})
+        self._count(uow, removed)
         return ()
+
+    def _count(self, uow: UnitOfWork, removed: int) -> None:
+        """Since the total was set, imports may have added images, and mirrors or clients deleted some."""
+        job = uow.jobs.lock(self.job.id)
+        if job is not None:
+            if removed > job.counters.pending:
+                uow.jobs.grow_total(job.id, by=removed - job.counters.pending)
+            uow.jobs.count(job.id, {Outcome.DELETED: max(removed, job.counters.pending)})
 
     def rings(self) -> Sequence[Queue]:
         """Nothing follows."""

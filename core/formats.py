@@ -36,6 +36,8 @@ _REFUSED = (
     (b"PK\x05\x06", "ZIP archives inside an import"),
     (b"\x1f\x8b", "gzip archives inside an import"),
     (b"7z\xbc\xaf\x27\x1c", "7z archives inside an import"),
+    (b"BZh", "bzip2 archives inside an import"),
+    (b"\xfd7zXZ\0", "xz archives inside an import"),
     (b"Rar!", "RAR archives inside an import"),
     (b"8BPS", "Photoshop documents"),
     (b"\xff\x0a", "JPEG XL pictures"),
@@ -68,7 +70,7 @@ def sniff(data: bytes) -> Format:
         return _sniff_riff(data)
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
         return Format.BMP
-    refused = _known_refusal(data)
+    refused = "tar archives inside an import" if data[257:262] == b"ustar" else _known_refusal(data)
     if refused:
         raise ItemError("unsupported_format", f"{refused} are not read: export as JPEG or PNG.")
     raise _no_picture(data)

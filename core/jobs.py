@@ -226,9 +226,14 @@ def list_items(ctx: Context, principal: Principal, job_id: UUID, query: ItemQuer
 
 
 def cancel(ctx: Context, principal: Principal, job_id: UUID) -> Job:
-    """Ask a job to stop between batches; what is done stays done. A job that already ended is returned as it is."""
+    """Ask a job to stop between batches; what is done stays done. A job that already ended is returned as it is.
+
+    ConflictError for the deletion of a gallery: nobody could reach what is left of it.
+    """
     with ctx.uow() as uow:
-        find(uow, principal, job_id)
+        job = find(uow, principal, job_id)
+        if job.kind is JobKind.DELETE and job.state not in TERMINAL:
+            raise ConflictError("The deletion of a gallery cannot be cancelled: the gallery is hidden already.")
         cancel_locked(uow, job_id)
         uow.commit()
         return find(uow, principal, job_id)

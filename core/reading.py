@@ -13,7 +13,7 @@ from typing import BinaryIO, Self, TypeAlias
 from core.archives import read_archived
 from core.buckets import is_s3, parse_s3
 from core.context import Context
-from core.errors import ItemError, NotFoundError, TemporaryItemError
+from core.errors import ItemError, NotFoundError, TemporaryItemError, TooLargeError
 from core.items import Place, PlannedItem, Remote
 from core.lease import still_moving
 from core.models import RemoteVersion
@@ -130,15 +130,16 @@ class Reader:
         settings = self._ctx.settings
         try:
             if place.entry is None:
-                if place.size_bytes > self._max_bytes:
-                    limit = settings.max_image_mib
-                    raise ItemError("file_too_large", f"The file is larger than {limit} MiB: send a smaller version.")
-                return self._arrived(item, self._ctx.objects.get(place.key))
+                # Not the size that was announced: whoever has a presigned URL may have put something else since.
+                return self._arrived(item, self._ctx.objects.get(place.key, max_bytes=self._max_bytes))
             if place.key not in self._open:
                 self._open[place.key] = self._stack.enter_context(self._ctx.objects.open(place.key))
             data = read_archived(
                 self._open[place.key], place.entry, max_bytes=self._max_bytes, max_ratio=settings.max_archive_ratio
             )
+        except TooLargeError as error:
+            detail = f"The file is larger than {settings.max_image_mib} MiB: send a smaller version."
+            raise ItemError("file_too_large", detail) from error
         except NotFoundError as error:
             raise ItemError("upload_missing", "The uploaded file is gone; send the import again.") from error
         return self._arrived(item, data)

@@ -67,6 +67,14 @@ def _entry_place(file: StoredFile, entry: ArchiveEntry) -> Place:
     return Place(file.key, file.size_bytes, entry)
 
 
+def _safe_name(filename: str) -> str | ItemError:
+    """The name of a loose file, or why it has none: then it fails alone."""
+    try:
+        return archives.normalise(filename)
+    except ItemError as error:
+        return error
+
+
 class Sources:
     """The uploaded files of an import: pictures, archives, lists of URLs, and at most one manifest."""
 
@@ -86,8 +94,8 @@ class Sources:
             and not is_manifest_name(file.filename)
             and not is_url_list_name(file.filename)
         ]
-        self._pictures = {archives.normalise(file.filename): file for file in pictures}
-        self._repeated = len(pictures) - len(self._pictures)
+        self._loose_files = [(_safe_name(file.filename), file) for file in pictures]
+        self._pictures = {name: file for name, file in self._loose_files if isinstance(name, str)}
 
     def _open_archive(self, file: StoredFile) -> Archive:
         settings = self._ctx.settings
@@ -100,11 +108,11 @@ class Sources:
 
     def items(self, schema: dict[str, str]) -> Iterator[Planned]:
         """Rows of the manifest if there is one; else every file and entry is an item of its own."""
-        if self._repeated:
-            raise InvalidInputError("Two uploaded files have the same name; give each its own, or send an archive.")
         inner = [(file, archive) for file, archive in self._archives if archive.manifest is not None]
         if len(self._manifests) + len(inner) > 1:
             raise InvalidInputError("There is more than one manifest; send one .csv or .jsonl per import.")
+        if self._manifests or inner:
+            self._check_unique()
         if self._manifests:
             file = self._manifests[0]
             stream = self._stack.enter_context(self._ctx.objects.open(file.key))
@@ -119,6 +127,12 @@ class Sources:
                 yield from self._rows(manifest, f"{file.filename}/{entry.name}", schema)
         else:
             yield from self._loose()
+
+    def _check_unique(self) -> None:
+        """A manifest's rows name files: of two with one name nobody could tell which is meant."""
+        names = [name for name, _ in self._loose_files if isinstance(name, str)]
+        if len(names) > len(self._pictures):
+            raise InvalidInputError("Two uploaded files have the same name; give each its own, or send an archive.")
 
     def _rows(self, stream: BinaryIO, name: str, schema: dict[str, str]) -> Iterator[Planned]:
         try:
@@ -160,9 +174,10 @@ class Sources:
                     yield failed(item.name, f"{file.filename}/{item.name}", item.code, item.detail)
                 else:
                     yield PlannedItem(item.name, None, f"{file.filename}/{item.name}", _entry_place(file, item))
-        for name, file in self._pictures.items():
-            problem = external_id_problem(name)
-            if problem:
+        for name, file in self._loose_files:
+            if isinstance(name, ItemError):
+                yield failed(archives.shown(file.filename), archives.shown(file.filename), name.item_code, name.detail)
+            elif problem := external_id_problem(name):
                 yield failed(name, name, "bad_external_id", f"{problem}.")
             else:
                 yield PlannedItem(name, None, name, Place(file.key, file.size_bytes))

@@ -75,7 +75,11 @@ def checked_url(text: str, *, pointer: str) -> str:
 
 def redirected(base: WebUrl, location: str) -> WebUrl:
     """Where a redirect leads; ItemErrors as for `parse_url`."""
-    return parse_url(urljoin(str(base), location.strip()))
+    try:
+        target = urljoin(str(base), location.strip())
+    except ValueError as error:
+        raise _bad(location, "the redirect to it cannot be read") from error
+    return parse_url(target)
 
 
 def url_external_id(text: str) -> str:

@@ -31,6 +31,7 @@ _MAX_COMMENT = 0xFFFF
 _CHUNK = 64 * 1024
 # Below this size a ratio proves nothing: a plain white bitmap packs a thousandfold.
 _FREE_BYTES = 1024 * 1024
+_FARTHEST = 2**62  # no file is longer, and not every stream can be asked to seek further
 _DAMAGED = "The archive's directory is damaged: pack and upload it again."
 
 
@@ -177,7 +178,7 @@ def _locate(stream: BinaryIO) -> _Place:
 
 def _locate64(stream: BinaryIO, at: int) -> tuple[int, int, int]:
     """Size of the directory, its offset (both in bytes) and the number of entries, from the ZIP64 record."""
-    stream.seek(at)
+    stream.seek(min(at, _FARTHEST))
     record = stream.read(_END64.size)
     if len(record) < _END64.size or not record.startswith(_END64_SIGNATURE):
         raise InvalidInputError(_DAMAGED)

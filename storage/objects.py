@@ -13,7 +13,7 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error
 
-from core.errors import NotFoundError, UnavailableError
+from core.errors import NotFoundError, TooLargeError, UnavailableError
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class S3ObjectStore:
             )
         return counted.size_bytes
 
-    def get(self, key: str) -> bytes:
-        """The whole object. NotFoundError when there is none."""
-        return self._read(key)
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """The whole object. NotFoundError when there is none, TooLargeError when it has more than `max_bytes`."""
+        return self._read(key, max_bytes=max_bytes)
 
     def open(self, key: str) -> BinaryIO:
         """A seekable, buffered, read-only file over ranged GETs, in constant memory. NotFoundError when absent."""
@@ -141,14 +141,17 @@ class S3ObjectStore:
         """`length` bytes from `offset`, which lie within the object. NotFoundError when it is gone."""
         return self._read(key, offset, length)
 
-    def _read(self, key: str, offset: int = 0, length: int = 0) -> bytes:
+    def _read(self, key: str, offset: int = 0, length: int = 0, *, max_bytes: int | None = None) -> bytes:
         with _translated(key):
             response = self._client.get_object(self._bucket, key, offset, length)
             try:
-                return response.read()
+                data = response.read(None if max_bytes is None else max_bytes + 1)
             finally:
                 response.close()
                 response.release_conn()
+        if max_bytes is not None and len(data) > max_bytes:
+            raise TooLargeError(f"The object is larger than {max_bytes} bytes.")
+        return data
 
 
 class _Ranged(io.RawIOBase):

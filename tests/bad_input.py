@@ -126,7 +126,7 @@ def _too_many() -> Files:
     return {"a.zip": zipped([(f"{number}.png", pictures.png()) for number in range(BOUNDS["max_archive_entries"] + 1)])}
 
 
-SLIP = "an archive's path that leads out of it: `..`, absolute, a drive (zip slip)"
+SLIP = "a path, in an archive or of a file that was sent, that leads out of it: `..`, absolute, a drive (zip slip)"
 BOMB = "an archive's entry that unpacks to far more than its size, or than it says, or overlaps another (zip bomb)"
 CUT_ARCHIVE = "an archive that is cut off, or is none"
 MARKS = "a manifest with a byte order mark, as UTF-16, with `;` or tabs, with line breaks in quotes"
@@ -167,10 +167,12 @@ CASES = (
     _picture(KINDS, pictures.float_tiff, FAILED, "unsupported_format", "32-bit TIFF"),
     Case(KINDS, FAILED, "unsupported_format", lambda: _in_zip(("inner.zip", zipped([_good()]))), "a ZIP inside a ZIP"),
     Case(KINDS, FAILED, "unsupported_format", lambda: _in_tar(("inner.zip", zipped([_good()]))), "a ZIP inside a tar"),
+    Case(KINDS, FAILED, "unsupported_format", lambda: _in_zip(("inner.tar", tarred([_good()]))), "a tar inside a ZIP"),
     _picture("text, or a web page saved as a picture", lambda: b"<!doctype html><p>404", FAILED, "not_an_image"),
     Case(SLIP, FAILED, "unsafe_path", lambda: _in_zip(("../../etc/a.png", pictures.png())), "zip slip"),
     Case(SLIP, FAILED, "unsafe_path", lambda: _in_zip(("C:\\a.png", pictures.png())), "zip slip by a drive"),
     Case(SLIP, FAILED, "unsafe_path", lambda: _in_tar(("/etc/a.png", pictures.png())), "tar slip"),
+    Case(SLIP, FAILED, "unsafe_path", lambda: dict([_good(), ("../../etc/a.png", pictures.png())]), "a loose file"),
     Case(
         "two entries of one name in an archive", FAILED, "duplicate_entry", lambda: _in_zip(_good()), "twice in a ZIP"
     ),

@@ -51,10 +51,10 @@ class TimedStore(S3ObjectStore):
         with self._clock.at("s3"):
             super().put(key, data, media_type=media_type)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """As ever."""
         with self._clock.at("s3"):
-            return super().get(key)
+            return super().get(key, max_bytes=max_bytes)
 
     def open(self, key: str) -> BinaryIO:
         """As ever; what is read of it later is timed by `read_range`."""

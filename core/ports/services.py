@@ -26,8 +26,8 @@ class ObjectStore(Protocol):
         """Store a stream of unknown length by multipart, in constant memory; returns its size in bytes."""
         ...
 
-    def get(self, key: str) -> bytes:
-        """The whole object. NotFoundError when there is none."""
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """The whole object. NotFoundError when there is none, TooLargeError when it has more than `max_bytes`."""
         ...
 
     def open(self, key: str) -> BinaryIO:

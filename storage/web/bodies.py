@@ -39,10 +39,11 @@ def retry_after_s(response: httpcore.Response) -> float | None:
         return min(float(value), MAX_RETRY_AFTER_S)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        left_s = (until - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):
         return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - datetime.now(UTC)).total_seconds()), MAX_RETRY_AFTER_S)
+    return min(max(0.0, left_s), MAX_RETRY_AFTER_S)
 
 
 def read_body(response: httpcore.Response, url: WebUrl, *, max_bytes: int) -> bytes:

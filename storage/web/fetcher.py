@@ -174,9 +174,9 @@ def _refusal(response: httpcore.Response, url: WebUrl) -> ItemError:
 
 def _get_headers(known: Validators) -> dict[str, str]:
     headers = {"User-Agent": _USER_AGENT, "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
-    if known.etag:
+    if known.etag and known.etag.isascii():  # what is not cannot be sent back as it came
         headers["If-None-Match"] = known.etag
-    if known.last_modified:
+    if known.last_modified and known.last_modified.isascii():
         headers["If-Modified-Since"] = known.last_modified
     return headers
 

@@ -168,11 +168,11 @@ class Deadly:
         self._store = store
         self._left = reads
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         self._left -= 1
         if self._left < 0:
             raise DeadWorkerError
-        return self._store.get(key)
+        return self._store.get(key, max_bytes=max_bytes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

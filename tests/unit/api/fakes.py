@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Self, cast
 from uuid import UUID
 
 from core.context import Context
-from core.errors import ConflictError, NotFoundError, UnavailableError
+from core.errors import ConflictError, NotFoundError, TooLargeError, UnavailableError
 from core.filters import Filter, evaluate
 from core.ids import new_id
 from core.jobs import TERMINAL
@@ -418,9 +418,11 @@ class FakeObjects:
         self.put(key, stream.read(), media_type=media_type)
         return len(self.held[key])
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, max_bytes: int | None = None) -> bytes:
         if key not in self.held:
             raise NotFoundError("There is no such object.")
+        if max_bytes is not None and len(self.held[key]) > max_bytes:
+            raise TooLargeError("The object is too large.")
         return self.held[key]
 
     def open(self, key: str) -> BinaryIO:

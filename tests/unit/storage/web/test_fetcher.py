@@ -87,6 +87,26 @@ def test_last_modified_is_given_back_as_it_came(site: WebServer, fetcher: HttpFe
     assert site.headers[0]["if-modified-since"] == known.last_modified
 
 
+@pytest.mark.parametrize("stored", [Validators(etag='"é"'), Validators(last_modified="Mon, 23 Nov 2026 12:00 é")])
+def test_a_version_that_cannot_be_sent_back_is_not(site: WebServer, fetcher: HttpFetcher, stored: Validators) -> None:
+    site.pages["/a.jpg"] = b"a picture"
+    assert isinstance(fetcher.get(site.url("/a.jpg"), max_bytes=LIMIT, known=stored), Fetched)
+    assert not {"if-none-match", "if-modified-since"} & set(site.headers[0])
+
+
+@pytest.mark.parametrize("zone", ["+9999", "-9999", "+0000"])
+def test_a_retry_after_of_no_time_at_all_is_none(site: WebServer, fetcher: HttpFetcher, zone: str) -> None:
+    site.pages["/hook"] = lambda exchange: exchange.reply(
+        503, headers={"Retry-After": f"Mon, 01 Jan 0001 00:00:00 {zone}"}
+    )
+    assert fetcher.post(site.url("/hook"), b"{}", headers={}).retry_after_s in {None, 0.0}
+
+
+def test_a_redirect_to_nowhere_is_a_bad_url(site: WebServer, fetcher: HttpFetcher) -> None:
+    site.pages["/a.jpg"] = lambda exchange: exchange.reply(302, headers={"Location": "http://["})
+    assert refusal(fetcher, site.url("/a.jpg")).item_code == "bad_url"
+
+
 def test_a_304_to_an_unconditional_request_is_no_answer(site: WebServer, fetcher: HttpFetcher) -> None:
     site.pages["/a.jpg"] = lambda exchange: exchange.reply(304)
     assert refusal(fetcher, site.url("/a.jpg")).item_code == "url_failed"
