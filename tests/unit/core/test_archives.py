@@ -357,7 +357,7 @@ def test_a_zip64_offset_beyond_every_file_is_damage() -> None:
         entry.write(b"x")
     data = bytearray(target.getvalue())
     far = Entry("a.png", 2**64 - 1, 1, 1, 0, 0, 0)
-    opened = Archive(io.BufferedReader(io.BytesIO(data)), LIMITS)  # type: ignore[arg-type]
+    opened = Archive(io.BufferedReader(io.BytesIO(data)), LIMITS)
     opened.add(far)
     with pytest.raises(ItemError) as caught:
         opened.read(opened.find("a.png"), max_bytes=100)
@@ -366,4 +366,4 @@ def test_a_zip64_offset_beyond_every_file_is_damage() -> None:
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 2**64 - 1, 1)
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
     with pytest.raises(InvalidInputError, match="damaged"):
-        open_archive(io.BufferedReader(io.BytesIO(bytes(200) + locator + end)), "a.zip", LIMITS)  # type: ignore[arg-type]
+        open_archive(io.BufferedReader(io.BytesIO(bytes(200) + locator + end)), "a.zip", LIMITS)
