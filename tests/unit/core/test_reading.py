@@ -17,7 +17,8 @@ from core.items import Place, PlannedItem, Remote
 from core.models import RemoteVersion
 from core.ports import Fetch, Fetched, Fetcher, NotModified, SourceBuckets, StoredImage, Validators
 from core.reading import Arrived, Known, Missed, Read, Reader, Remotes
-from core.settings import Settings
+from core.settings import MEBIBYTE, Settings
+from tests.unit.api.fakes import FakeObjects
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 THREADS = 3
@@ -73,9 +74,16 @@ def stored(data: bytes) -> StoredImage:
     return StoredImage(new_id(), sha256(data).hexdigest(), {}, new_id(), 1)
 
 
-def read(pool: ThreadPoolExecutor, web: Web, items: list[PlannedItem], known: Known | None = None) -> list[Read]:
+def read(
+    pool: ThreadPoolExecutor,
+    web: Web,
+    items: list[PlannedItem],
+    known: Known | None = None,
+    *,
+    objects: FakeObjects | None = None,
+) -> list[Read]:
     settings = Settings(fetch_threads=THREADS, batch_limit_s=40)
-    ctx = cast("Context", SimpleNamespace(settings=settings, clock=web.clock, objects=None))
+    ctx = cast("Context", SimpleNamespace(settings=settings, clock=web.clock, objects=objects))
     remotes = Remotes(cast("Fetcher", web), cast("SourceBuckets", web))
     with Reader(ctx, remotes, pool, known or Known({}, {})) as reader:
         return list(reader.read(items))
@@ -147,8 +155,9 @@ def test_a_batch_that_takes_long_leaves_the_rest_for_another(pool: ThreadPoolExe
     assert all(isinstance(error, TemporaryItemError) and not error.attempted for error in left)
 
 
-def test_a_stored_file_too_large_is_not_read(pool: ThreadPoolExecutor) -> None:
-    large = PlannedItem("1", None, "1", Place("key", 10**10))
-    (one,) = read(pool, Web(Clock(), {}), [large])
+def test_a_stored_file_is_bounded_by_what_is_there_not_by_what_was_announced(pool: ThreadPoolExecutor) -> None:
+    """Whoever has a presigned URL may have put something larger since."""
+    objects = FakeObjects({"key": bytes(Settings().max_image_mib * MEBIBYTE + 1)})
+    (one,) = read(pool, Web(Clock(), {}), [PlannedItem("1", None, "1", Place("key", 1))], objects=objects)
     assert isinstance(one, Missed)
     assert one.error.item_code == "file_too_large"
