@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,12 +11,14 @@ import numpy as np
 from core.context import Context
 from core.models import ConceptKind, Concepts, Gallery, Index, Vector
 from core.ports import Composer, Encoder, UnitOfWork
+from core.recent import Recent
 
 MEAN_SAMPLE = 10_000
 CONCEPT_MAX_WORDS = 3
 CONCEPTS_PER_ATTRIBUTE = 500
 WORDS_OF_IMAGES = 200_000
-"""Whose attributes are read for the catalog's words: the newest so many, which takes some two seconds."""
+"""Whose attributes are read for the catalog's words: the newest so many, which takes six seconds of a slow core
+where each has seven attributes."""
 SAME_FROM = 1.0 - 1e-4
 """Cosine from which on two concepts are one to the encoder; different words that it knows are further apart."""
 REFRESH_AFTER_S = 60.0
@@ -49,24 +50,20 @@ class Spaces:
         self._ctx = ctx
         self._composer = composer
         self._lock = threading.Lock()
-        self._known: OrderedDict[UUID, _Known] = OrderedDict()
+        self._known: Recent[UUID, _Known] = Recent(REMEMBERED, lambda _: 1)
 
     def get(self, gallery: Gallery, index: Index, encoder: Encoder) -> Space:
         """The generation's space; that of an empty gallery is never remembered."""
         with self._lock:
             known = self._known.get(index.id)
             if known is not None and time.monotonic() < known.good_until_s:
-                self._known.move_to_end(index.id)
                 return known.space
             began_s = time.monotonic()
             space = prepare(self._ctx, self._composer, gallery, index, encoder)
             ended_s = time.monotonic()
             if space.mean is not None:
                 good_for_s = max(REFRESH_AFTER_S, (ended_s - began_s) / READ_SHARE)
-                self._known[index.id] = _Known(space, ended_s + good_for_s)
-                self._known.move_to_end(index.id)
-                if len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
+                self._known.put(index.id, _Known(space, ended_s + good_for_s))
             return space
 
 

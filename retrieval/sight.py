@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from PIL.Image import Image as Picture
 
+from core.recent import Recent
 from retrieval.multimodal import MultimodalModel
-from retrieval.recent import Recent
 
 GRIDS = "image_grid_thw"
 

@@ -7,13 +7,13 @@ from PIL.Image import Image as Picture
 from core.models import Vector, Vectors
 from core.pictures import decode
 from core.ports import Composer, Encoder, Phrases
+from core.recent import Recent
 from core.reranking import PICTURE_SIDE_PX
 from core.settings import MEBIBYTE
 from core.space import Space
 from retrieval.compose import phrases
 from retrieval.datasets.composed import CirDataset, CirQuery
 from retrieval.evaluate.space import AttributeUse, build_space, unknown_words, use_attributes
-from retrieval.recent import Recent
 from retrieval.strategies.linear import unit
 
 _PICTURES_BYTES = 256 * MEBIBYTE

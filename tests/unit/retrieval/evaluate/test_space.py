@@ -4,9 +4,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from core.models import ConceptKind, Concepts, Vectors
-from core.space import Spaces, told_apart
+from core.space import REMEMBERED, Space, Spaces, told_apart
 from retrieval.compose import StrategyComposer
 from retrieval.datasets.products import Split, attribute_values, products_of
 from retrieval.evaluate.space import AttributeUse, build_space, unknown_words, use_attributes
@@ -98,6 +99,23 @@ def test_degraded_attributes_miss_values_or_say_them_otherwise() -> None:
     assert 3 <= len(seen - known) < len(known - seen)
     assert degraded == use_attributes(CATALOG, AttributeUse.DEGRADED)
     assert degraded.keys() == CATALOG.keys()
+
+
+def test_spaces_that_were_not_asked_for_longest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def prepare(*given: Any) -> Space:
+        asked.append(given[3].id)
+        return Space(
+            mean=np.zeros(1, np.float32), concepts=Concepts((), (), np.zeros((0, 1), np.float32)), attributes={}
+        )
+
+    monkeypatch.setattr("core.space.prepare", prepare)
+    spaces = Spaces(cast(Any, None), cast(Any, None))
+    names = [f"index-{number}" for number in range(REMEMBERED + 1)]
+    for name in [*names[:-1], names[0], names[-1], names[0], names[1]]:
+        spaces.get(cast(Any, None), cast(Any, SimpleNamespace(id=name)), cast(Any, None))
+    assert asked == [*names, names[1]]
 
 
 def test_the_catalog_s_own_words_join_the_general_ones() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from retrieval.recent import Recent
+from core.recent import Recent
 
 
 def kept(recent: Recent[str, bytes], names: str = "abcd") -> str:
@@ -8,7 +8,7 @@ def kept(recent: Recent[str, bytes], names: str = "abcd") -> str:
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
-    recent: Recent[str, bytes] = Recent(room_bytes=30, size_of=len)
+    recent: Recent[str, bytes] = Recent(room=30, size_of=len)
     for name in "abc":
         recent.put(name, bytes(10))
     assert recent.get("a") == bytes(10)  # which makes b the oldest
@@ -19,7 +19,7 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
 
 
 def test_room_is_made_for_a_large_value_and_one_that_fits_nowhere_is_not_kept() -> None:
-    recent: Recent[str, bytes] = Recent(room_bytes=30, size_of=len)
+    recent: Recent[str, bytes] = Recent(room=30, size_of=len)
     for name in "abc":
         recent.put(name, bytes(10))
     recent.put("d", bytes(25))
@@ -31,7 +31,7 @@ def test_room_is_made_for_a_large_value_and_one_that_fits_nowhere_is_not_kept() 
 
 
 def test_another_value_of_the_same_key_takes_the_place_of_the_first() -> None:
-    recent: Recent[str, bytes] = Recent(room_bytes=30, size_of=len)
+    recent: Recent[str, bytes] = Recent(room=30, size_of=len)
     for size in (30, 10, 20):
         recent.put("a", bytes(size))
     recent.put("b", bytes(10))
@@ -41,7 +41,7 @@ def test_another_value_of_the_same_key_takes_the_place_of_the_first() -> None:
 
 @pytest.mark.parametrize("size", [1, 1000])
 def test_without_room_nothing_is_kept(size: int) -> None:
-    recent: Recent[str, bytes] = Recent(room_bytes=0, size_of=len)
+    recent: Recent[str, bytes] = Recent(room=0, size_of=len)
     recent.put("a", bytes(size))
 
     assert (recent.get("a"), len(recent)) == (None, 0)

@@ -1,4 +1,4 @@
-"""A store of what was used last, bounded by memory."""
+"""A store of what was used last, bounded by memory or by number."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,15 +9,15 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """The values used last, as many as fit into `room_bytes` by what `size_of` says of each; none with no room.
+    """The values used last, as many as fit into `room` by what `size_of` says of each (bytes, or 1); none with no room.
 
     Not thread-safe.
     """
 
-    def __init__(self, room_bytes: int, size_of: Callable[[Value], int]) -> None:
-        self._room_bytes = room_bytes
+    def __init__(self, room: int, size_of: Callable[[Value], int]) -> None:
+        self._room = room
         self._size_of = size_of
-        self._used_bytes = 0
+        self._used = 0
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def __len__(self) -> int:
@@ -34,13 +34,13 @@ class Recent(Generic[Key, Value]):
         """Keep a value, and let go of those that were not used for longest. One that fits nowhere is not kept."""
         self._drop(key)
         size = self._size_of(value)
-        if size > self._room_bytes:
+        if size > self._room:
             return
         self._values[key] = value
-        self._used_bytes += size
-        while self._used_bytes > self._room_bytes:
+        self._used += size
+        while self._used > self._room:
             self._drop(next(iter(self._values)))
 
     def _drop(self, key: Key) -> None:
         if key in self._values:
-            self._used_bytes -= self._size_of(self._values.pop(key))
+            self._used -= self._size_of(self._values.pop(key))
