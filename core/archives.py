@@ -22,8 +22,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_SHOWN = 512
 _GZIPPED = (".tar.gz", ".tgz")
 _ZIP_ENTRY, _TAR_ENTRY = struct.Struct("<QQQHHL"), struct.Struct("<QQ")
-_MOST = 2**62
-"""No file is longer, and not every stream can be asked to seek further."""
+_MOST = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def sniff(data: bytes) -> Format:
         return _sniff_riff(data)
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
         return Format.BMP
-    refused = "tar archives inside an import" if data[257:262] == b"ustar" else _known_refusal(data)
+    refused = _known_refusal(data)
     if refused:
         raise ItemError("unsupported_format", f"{refused} are not read: export as JPEG or PNG.")
     raise _no_picture(data)
@@ -89,6 +89,8 @@ def _known_refusal(data: bytes) -> str:
     for magic, name in _REFUSED:
         if data.startswith(magic):
             return name[0].upper() + name[1:]
+    if data[257:262] == b"ustar":
+        return "Tar archives inside an import"
     if data[4:8] == b"ftyp":
         return _iso_media(data)
     text = data[:_TEXT_WINDOW].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

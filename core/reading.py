@@ -130,7 +130,9 @@ class Reader:
         settings = self._ctx.settings
         try:
             if place.entry is None:
-                # Not the size that was announced: whoever has a presigned URL may have put something else since.
+                if place.size_bytes > self._max_bytes:
+                    raise self._too_large()
+                # Whoever has a presigned URL may have put something larger than was announced.
                 return self._arrived(item, self._ctx.objects.get(place.key, max_bytes=self._max_bytes))
             if place.key not in self._open:
                 self._open[place.key] = self._stack.enter_context(self._ctx.objects.open(place.key))
@@ -138,11 +140,14 @@ class Reader:
                 self._open[place.key], place.entry, max_bytes=self._max_bytes, max_ratio=settings.max_archive_ratio
             )
         except TooLargeError as error:
-            detail = f"The file is larger than {settings.max_image_mib} MiB: send a smaller version."
-            raise ItemError("file_too_large", detail) from error
+            raise self._too_large() from error
         except NotFoundError as error:
             raise ItemError("upload_missing", "The uploaded file is gone; send the import again.") from error
         return self._arrived(item, data)
+
+    def _too_large(self) -> ItemError:
+        limit = self._ctx.settings.max_image_mib
+        return ItemError("file_too_large", f"The file is larger than {limit} MiB: send a smaller version.")
 
     def _remote(self, item: PlannedItem, place: Remote) -> Arrived:
         seen = self._known.version(item, place.url)

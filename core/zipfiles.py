@@ -94,12 +94,17 @@ def open_entry(stream: BinaryIO, entry: Entry, *, max_ratio: int) -> io.Buffered
         )
     if entry.size_bytes > max(_FREE_BYTES, entry.packed_bytes * max_ratio):
         raise _bomb(f"unpacks to more than {max_ratio} times its packed size")
-    stream.seek(entry.offset)
+    _seek(stream, entry.offset)
     head = stream.read(_LOCAL.size)
     if len(head) < _LOCAL.size or not head.startswith(_LOCAL_SIGNATURE):
         raise _corrupt()
     name_length, extra_length = _LOCAL.unpack(head)[-2:]
     return io.BufferedReader(_Content(stream, entry, entry.offset + _LOCAL.size + name_length + extra_length), _CHUNK)
+
+
+def _seek(stream: BinaryIO, at: int) -> None:
+    """To `at`, or somewhere behind the end of every file, where there is nothing to read either."""
+    stream.seek(min(at, _FARTHEST))
 
 
 class _Content(io.RawIOBase):
@@ -178,7 +183,7 @@ def _locate(stream: BinaryIO) -> _Place:
 
 def _locate64(stream: BinaryIO, at: int) -> tuple[int, int, int]:
     """Size of the directory, its offset (both in bytes) and the number of entries, from the ZIP64 record."""
-    stream.seek(min(at, _FARTHEST))
+    _seek(stream, at)
     record = stream.read(_END64.size)
     if len(record) < _END64.size or not record.startswith(_END64_SIGNATURE):
         raise InvalidInputError(_DAMAGED)

@@ -82,7 +82,7 @@ def test_a_zip64_archive_is_read() -> None:
         st.builds(
             Entry,
             name=st.from_regex(r"[a-z]{1,3}/[a-z]{1,3}\.jpg", fullmatch=True),
-            offset=st.integers(0, 2**62),
+            offset=st.integers(0, 2**64 - 1),
             packed_bytes=st.integers(0, 2**64 - 1),
             size_bytes=st.integers(0, 2**64 - 1),
             method=st.integers(0, 2**16 - 1),
@@ -352,16 +352,9 @@ def test_the_directory_agrees_with_the_standard_librarys(files: dict[str, bytes]
 
 def test_a_zip64_offset_beyond_every_file_is_damage() -> None:
     """Not every stream can be asked to seek so far: what its refusal raises must not end the worker."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive, archive.open("a.png", "w", force_zip64=True) as entry:
-        entry.write(b"x")
-    data = bytearray(target.getvalue())
-    far = Entry("a.png", 2**64 - 1, 1, 1, 0, 0, 0)
-    opened = Archive(io.BufferedReader(io.BytesIO(data)), LIMITS)
-    opened.add(far)
-    with pytest.raises(ItemError) as caught:
-        opened.read(opened.find("a.png"), max_bytes=100)
-    assert caught.value.item_code == "corrupt_entry"
+    archive = Archive(io.BufferedReader(io.BytesIO(bytes(200))), LIMITS)
+    archive.add(Entry("a.png", 2**64 - 1, 1, 1, 0, 0, 0))
+    assert code(archive, "a.png") == "corrupt_entry"
 
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 2**64 - 1, 1)
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)

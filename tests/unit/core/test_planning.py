@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -44,9 +44,11 @@ def zipped(**entries: str) -> bytes:
 OPEN = ImportPrefixes((S3Address("catalog", "shop/"),))
 
 
-def plan(files: dict[str, bytes]) -> list[Planned]:
-    ctx = cast("Context", SimpleNamespace(objects=Uploads(files), settings=Settings(), clock=lambda: datetime.now(UTC)))
-    stored = [StoredFile(name, name, len(data)) for name, data in files.items()]
+def plan(files: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> list[Planned]:
+    sent = list(files.items()) if isinstance(files, Mapping) else files
+    uploads = Uploads({str(number): data for number, (_, data) in enumerate(sent)})
+    ctx = cast("Context", SimpleNamespace(objects=uploads, settings=Settings(), clock=lambda: datetime.now(UTC)))
+    stored = [StoredFile(name, str(number), len(data)) for number, (name, data) in enumerate(sent)]
     with ExitStack() as stack:
         return list(without_repeats(Sources(ctx, stack, stored, prefixes=OPEN).items({})))
 
@@ -63,6 +65,18 @@ def test_loose_pictures_are_items_by_their_names() -> None:
     planned = plan({"a.jpg": b"a", "b.png": b"b"})
     assert ids(planned) == ["a.jpg", "b.png"]
     assert [item.attributes for item in planned if isinstance(item, PlannedItem)] == [None, None]
+
+
+def test_of_two_loose_pictures_with_one_name_the_second_fails_alone() -> None:
+    planned = plan([("a.jpg", b"first"), ("b.jpg", b"b"), ("./a.jpg", b"second")])
+    assert ids(planned) == ["a.jpg", "b.jpg"]
+    assert codes(planned) == {"a.jpg": "duplicate_external_id"}
+
+
+def test_beside_a_manifest_two_pictures_with_one_name_are_refused() -> None:
+    """Nobody could tell which of them a row means."""
+    with pytest.raises(InvalidInputError, match="same name"):
+        plan([("m.csv", b"external_id,image\nx,a.jpg\n"), ("a.jpg", b"first"), ("a.jpg", b"second")])
 
 
 def test_entries_of_an_archive_are_items() -> None:

@@ -155,7 +155,14 @@ def test_a_batch_that_takes_long_leaves_the_rest_for_another(pool: ThreadPoolExe
     assert all(isinstance(error, TemporaryItemError) and not error.attempted for error in left)
 
 
-def test_a_stored_file_is_bounded_by_what_is_there_not_by_what_was_announced(pool: ThreadPoolExecutor) -> None:
+def test_a_stored_file_too_large_is_not_read(pool: ThreadPoolExecutor) -> None:
+    large = PlannedItem("1", None, "1", Place("key", 10**10))
+    (one,) = read(pool, Web(Clock(), {}), [large])
+    assert isinstance(one, Missed)
+    assert one.error.item_code == "file_too_large"
+
+
+def test_a_stored_file_is_bounded_by_what_is_there_too(pool: ThreadPoolExecutor) -> None:
     """Whoever has a presigned URL may have put something larger since."""
     objects = FakeObjects({"key": bytes(Settings().max_image_mib * MEBIBYTE + 1)})
     (one,) = read(pool, Web(Clock(), {}), [PlannedItem("1", None, "1", Place("key", 1))], objects=objects)
