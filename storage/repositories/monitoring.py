@@ -7,7 +7,10 @@ from storage.transaction import Transaction
 
 # The conditions are those of partial indexes: what has ended, nearly everything, is in none of them.
 
+# `MATERIALIZED`: the clock is read once. In a plan that reads it anew for each unit no two units share a moment, so that a
+# queue falls apart into as many groups as it has units.
 _BACKLOG = text("""
+    WITH present AS MATERIALIZED (SELECT clock_timestamp() AS moment)
     SELECT queue, due, deferred, running, due_since, coalesce(extract(epoch FROM moment - due_since), 0) AS oldest_due_s
     FROM (
         SELECT queue, moment,
@@ -15,7 +18,7 @@ _BACKLOG = text("""
             count(*) FILTER (WHERE state = 'pending' AND not_before > moment) AS deferred,
             count(*) FILTER (WHERE state = 'running') AS running,
             min(not_before) FILTER (WHERE state = 'pending' AND not_before <= moment) AS due_since
-        FROM work_units, (SELECT clock_timestamp() AS moment) AS present
+        FROM work_units, present
         WHERE state IN ('pending', 'running')
         GROUP BY queue, moment) AS counted
 """)

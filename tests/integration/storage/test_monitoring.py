@@ -88,6 +88,15 @@ def test_units_of_all_tenants(uow_factory: UnitOfWorkFactory) -> None:
     assert 30 <= embed.oldest_due_s < 300
 
 
+def test_the_clock_is_read_once_whatever_the_plan(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
+    # Autovacuum that meets a quiet service: by its statistics Postgres would read the clock anew for each unit.
+    add_units(uow_factory, embed=[None])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE work_units"))
+    add_units(uow_factory, embed=[ago(seconds) for seconds in range(1, 11)])
+    assert backlog(uow_factory)[Queue.EMBED].due == 11
+
+
 def test_open_jobs(uow_factory: UnitOfWorkFactory) -> None:
     tenant_id = add_tenant(uow_factory)
     for _ in range(2):
