@@ -20,6 +20,14 @@ Relative to the deviation of a vector's own similarities, so that it fits encode
 with a narrow one (large CLIPs, whose own temperature says about the same).
 """
 
+EXPLAINED_FROM = 0.7
+"""Concepts that explain this much of a phrase, of its squared length seen from the texts' centre, say what it says."""
+OUTSTANDING_FROM = 4.0
+"""So do those of which the most similar is this many standard deviations above the mean of all concepts.
+
+Encoders whose texts all look alike hardly explain so much; in vocabularies of a dozen words nothing stands out so far.
+"""
+
 Places = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
@@ -97,18 +105,20 @@ class Facets:
     def named(self, phrase: Vector, *, most: int, least: float) -> list[int]:
         """Facets of the concepts that explain a phrase [d], one after the other (matching pursuit), at most `most`.
 
-        Each explains at least `least` of what the first one does.
+        Each explains at least `least` of what the first one does. None where no concept says what the phrase says: the
+        nearest one would be wrong.
         """
-        left, named, first = phrase, list[int](), 0.0
+        left, named, found = phrase, list[int](), self.directions @ phrase
+        first, outstanding = float(found.max()), found.max() - found.mean() > OUTSTANDING_FROM * found.std()
         for _ in range(most):
             similarities = self.directions @ left
             best = int(similarities.argmax())
-            first = first or float(similarities[best])
             if similarities[best] <= 0 or similarities[best] < least * first:
                 break
             named.append(int(self.facet_of[best]))
             left = left - similarities[best] * self.directions[best]
-        return named
+        explained = 1.0 - (left @ left) / max(float(phrase @ phrase), 1e-9)
+        return named if outstanding or explained >= EXPLAINED_FROM else []
 
     def best(self, values: Vectors) -> Vectors:
         """Maxima [..., k] over the concepts of each facet of values [..., m]."""

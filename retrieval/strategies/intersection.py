@@ -2,8 +2,8 @@
 
 An independent reconstruction of SETR's stage 1 (arXiv 2509.26012), whose internals are not public. Reference, text and
 candidates are read by the same facets (kind, colour, pattern, …). In each facet a target shows what the text names, or
-else what the reference shows; the scene is a facet that counts only if the text speaks of it. docs/method.md has the
-formulas, and what else was tried.
+else what the reference shows; the scene is a facet that counts only if the text speaks of it. What no concept names is
+compared as vectors. docs/method.md has the formulas, and what else was tried.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,12 @@ FLOOR = 1e-3
 """How likely a reading is to be plainly wrong: no facet rules a picture out alone."""
 GIST_WEIGHT = 0.5
 """Weight of what the text says as a whole, concepts or not. A facet that the text names has 1."""
+UNNAMED_WEIGHT = 8.0
+"""Added to it for each wanted phrase that no concept names: nothing else speaks for that one."""
 REST_WEIGHT = 0.5
-"""Weight of what no concept says of the reference."""
+"""Weight of having as much as the reference of what no concept says of it."""
+LIKENESS_WEIGHT = 8.0
+"""Weight of looking like the reference in what no concept says of it."""
 MAX_TERMS = 10
 """Terms that an explanation lists at most, kept and dropped each."""
 LISTED_FROM = 0.05
@@ -90,19 +94,21 @@ class Seen:
 class Wanted:
     """What the target is to show: how right each concept is for its facet [m], and how much each facet counts [k].
 
-    `changed` [k] are the facets of which the text speaks, `gist` [d] the direction of all that it wants (or zero).
+    `changed` [k] are the facets of which the text speaks, `gist` [d] the direction of all that it wants (or zero), and
+    `gist_weight` how much that counts: a lot, where the text wants what no concept names.
     """
 
     right: Vector
     weights: Vector
     changed: Mask
     gist: Vector
+    gist_weight: float
 
     @staticmethod
     def of(phrases: Phrases, seen: Seen, facets: Facets, centre: Centre) -> "Wanted":
         """In each facet what the text wants; else anything but what it avoids; else what the reference shows."""
         wanted, avoided = centre.words(phrases.wanted), centre.words(phrases.avoided)
-        said, refused = _said_of(wanted, facets), _said_of(avoided, facets)
+        (said, unnamed), (refused, _) = _said_of(wanted, facets), _said_of(avoided, facets)
         asked = facets.total(said) > 0
         changed = asked | (facets.total(refused) > 0)
         right = np.where(facets.spread_over(asked), _news(said, seen, facets), 1.0 - np.minimum(refused, 1.0))
@@ -113,19 +119,24 @@ class Wanted:
             weights=np.where(changed | kept, 1.0, weights).astype(np.float32),
             changed=changed,
             gist=unit(wanted.sum(axis=0)),
+            gist_weight=GIST_WEIGHT + UNNAMED_WEIGHT * unnamed,
         )
 
 
-def _said_of(phrases: Vectors, facets: Facets) -> Vector:
-    """What phrases, unit vectors [p, d] from the texts' centre, say of the facets that they name: shares, added [m]."""
-    said = np.zeros(len(facets.terms), np.float32)
+def _said_of(phrases: Vectors, facets: Facets) -> tuple[Vector, int]:
+    """What phrases, unit vectors [p, d] from the texts' centre, say of the facets that they name: shares, added [m].
+
+    Also how many of them name none.
+    """
+    said, unnamed = np.zeros(len(facets.terms), np.float32), 0
     for phrase in phrases:
         similarities = facets.directions @ phrase
         shares = facets.shares(similarities, facets.spread(similarities))
         named = np.zeros(len(facets.starts), np.bool_)
         named[facets.named(phrase, most=MAX_NAMED, least=NAMED_FROM)] = True
         said += np.where(facets.spread_over(named), shares, np.float32(0))
-    return said
+        unnamed += not named.any()
+    return said, unnamed
 
 
 def _news(said: Vector, seen: Seen, facets: Facets) -> Vector:
@@ -157,10 +168,13 @@ class _Score:
         likely = FLOOR + (1.0 - FLOOR) * facets.total(shares * right)
         weights = self.wanted.weights[counts]
         logs: Vector = np.log(likely) @ weights
-        logs += GIST_WEIGHT * _log_sigmoid(pictures @ self.wanted.gist / self.seen.spread)
+        gist, gist_weight = self.wanted.gist, self.wanted.gist_weight
+        logs += gist_weight * _log_sigmoid(pictures @ gist / self.seen.spread)
         rest = _rest(self.seen, self.wanted, self.facets)
+        logs += LIKENESS_WEIGHT * _log_sigmoid(pictures @ unit(rest) / self.seen.spread)
         logs += REST_WEIGHT * np.minimum(pictures @ rest / np.maximum(rest @ rest, 1e-9) - 1.0, 0.0)
-        scores: Vector = np.exp(logs / (weights.sum() + GIST_WEIGHT + REST_WEIGHT)).astype(np.float32)
+        whole = weights.sum() + gist_weight + LIKENESS_WEIGHT + REST_WEIGHT
+        scores: Vector = np.exp(logs / whole).astype(np.float32)
         return scores
 
 

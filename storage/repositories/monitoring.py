@@ -7,8 +7,8 @@ from storage.transaction import Transaction
 
 # The conditions are those of partial indexes: what has ended, nearly everything, is in none of them.
 
-# `MATERIALIZED`: the clock is read once. In a plan that reads it anew for each unit no two units share a moment, so that a
-# queue falls apart into as many groups as it has units.
+# `MATERIALIZED`: the clock is read once. In a plan that reads it anew for each unit no two units share a moment, so that
+# a queue falls apart into as many groups as it has units.
 _BACKLOG = text("""
     WITH present AS MATERIALIZED (SELECT clock_timestamp() AS moment)
     SELECT queue, due, deferred, running, due_since, coalesce(extract(epoch FROM moment - due_since), 0) AS oldest_due_s

@@ -272,6 +272,24 @@ def test_what_the_text_avoids_without_naming_another_is_any_other() -> None:
     assert best == {("dress", "blue", "tweed"), ("dress", "green", "tweed")}
 
 
+def without(*words: str) -> Concepts:
+    """The concepts, but for some that only the encoder knows."""
+    left = [place for place, term in enumerate(CONCEPTS.terms) if term not in words]
+    terms, kinds = (tuple(values[place] for place in left) for values in (CONCEPTS.terms, CONCEPTS.kinds))
+    return Concepts(terms, kinds, CONCEPTS.vectors[left])
+
+
+def test_what_no_concept_names_can_be_asked_for() -> None:
+    asked = query("dress", "red", "tweed", "snow", words=("satin",))
+    unnamed = replace(asked, concepts=without(*WEAVES), phrases=phrases(wanted=("satin",)))
+    assert {shot[:3] for shot in GALLERY.ranked("intersection", unnamed)[:3]} == {("dress", "red", "satin")}
+
+
+def test_of_the_reference_stays_what_no_concept_names() -> None:
+    unnamed = replace(COMPOSED, concepts=without(*WEAVES), phrases=phrases(wanted=("blue",)))
+    assert {shot[:3] for shot in GALLERY.ranked("intersection", unnamed)[:3]} == {("dress", "blue", "tweed")}
+
+
 def test_a_text_of_empty_words_asks_for_the_same_product() -> None:
     same = replace(COMPOSED, phrases=phrases())
     assert {shot[:3] for shot in GALLERY.ranked("intersection", same)[:3]} == {("dress", "red", "tweed")}
