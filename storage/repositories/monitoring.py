@@ -7,7 +7,7 @@ from storage.transaction import Transaction
 
 # The conditions are those of partial indexes: what has ended, nearly everything, is in none of them.
 
-# `MATERIALIZED`: the clock is read once. In a plan that reads it anew for each unit no two units share a moment, so that
+# `MATERIALIZED`: the clock is read once. Where a plan reads it anew for each unit no two units share a moment, so that
 # a queue falls apart into as many groups as it has units.
 _BACKLOG = text("""
     WITH present AS MATERIALIZED (SELECT clock_timestamp() AS moment)
