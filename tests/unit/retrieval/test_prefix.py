@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 
 from core.settings import Settings
-from retrieval.multimodal import MAX_IMAGE_TOKENS, load_processor
+from retrieval.multimodal import MAX_IMAGE_TOKENS, load_multimodal, load_processor
 from retrieval.prefix import PREFIX_FAMILIES
 from retrieval.rerank import HuggingFaceJudge, build_judge
+from retrieval.specs import JudgeSource
+from retrieval.train.lora import language_linears
 from tests.unit.retrieval.tiny import write_demo_reranker
 from tests.unit.retrieval.tiny_qwen import write_qwen2_5_vl, write_qwen3_vl
 
@@ -28,6 +31,15 @@ def picture(number: int) -> Image.Image:
     generator = torch.Generator().manual_seed(number)
     pixels = torch.randint(0, 256, (height, width, 3), generator=generator, dtype=torch.uint8)
     return Image.fromarray(pixels.numpy())
+
+
+def write_adapter(base: Path, folder: Path) -> Path:
+    """A random adapter on the linear layers of a base's language model."""
+    network = load_multimodal(JudgeSource(str(base), lora=None), Settings(), role="judge").network
+    shape = LoraConfig(r=4, lora_alpha=8, target_modules=language_linears(network), init_lora_weights=False)
+    torch.manual_seed(1)
+    get_peft_model(network, shape).save_pretrained(str(folder))
+    return folder
 
 
 REFERENCE, CANDIDATES = picture(1), [picture(number) for number in range(2, 9)]
@@ -101,6 +113,22 @@ def test_pictures_of_the_same_bytes_but_another_shape_are_two(judge: Callable[..
     wide, tall = (Image.frombytes("RGB", size, REFERENCE.tobytes()) for size in ((200, 64), (64, 200)))
     expected = judge(memory_mib=0).score(REFERENCE, "red", [wide, tall])
     assert judge().score(REFERENCE, "red", [wide, tall]) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize("family", sorted(PREFIX_FAMILIES))
+def test_an_adapter_counts_after_a_shared_prefix_too(family: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
+    """Added to the weights in float32, beside them in coarser types."""
+    base = WRITERS[family](tmp_path / "base")
+    spec = f"hf:{base}+lora={write_adapter(base, tmp_path / 'lora')}"
+
+    def scores(spec: str, *, share_prefix: bool) -> list[float]:
+        settings = Settings(reranker=spec, rerank_batch=3, dtype=dtype)  # type: ignore[arg-type]
+        return build_judge(settings, share_prefix=share_prefix).score(REFERENCE, "red with blue", CANDIDATES)
+
+    plain = scores(spec, share_prefix=False)
+    assert scores(spec, share_prefix=True) == pytest.approx(plain, abs=tolerance)
+    assert scores(f"hf:{base}", share_prefix=True) != pytest.approx(plain, abs=2 * tolerance)
 
 
 def test_other_families_run_each_prompt_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
