@@ -275,8 +275,11 @@ def test_what_the_text_avoids_without_naming_another_is_any_other() -> None:
 def without(*words: str) -> Concepts:
     """The concepts, but for some that only the encoder knows."""
     left = [place for place, term in enumerate(CONCEPTS.terms) if term not in words]
-    terms, kinds = (tuple(values[place] for place in left) for values in (CONCEPTS.terms, CONCEPTS.kinds))
-    return Concepts(terms, kinds, CONCEPTS.vectors[left])
+    return Concepts(
+        terms=tuple(CONCEPTS.terms[place] for place in left),
+        kinds=tuple(CONCEPTS.kinds[place] for place in left),
+        vectors=CONCEPTS.vectors[left],
+    )
 
 
 def test_what_no_concept_names_can_be_asked_for() -> None:
