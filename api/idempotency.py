@@ -1,9 +1,13 @@
 """Idempotency-Key: the first response again for the same request, nothing twice."""
 
 import hashlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from functools import wraps
 from typing import IO, ParamSpec
+from uuid import UUID
 
 import structlog
 from flask import Response, request
@@ -11,7 +15,15 @@ from flask import Response, request
 from api.auth import principal
 from api.bodies import MULTIPART
 from api.runtime import context
-from core.errors import ConflictError, FieldError, IdempotencyKeyReusedError, InvalidInputError, ServiceError
+from core.context import Context
+from core.errors import (
+    ConflictError,
+    FieldError,
+    IdempotencyKeyReusedError,
+    InvalidInputError,
+    ServiceError,
+    UnavailableError,
+)
 from core.ports import SavedResponse
 
 log = structlog.get_logger()
@@ -29,7 +41,7 @@ def idempotent(view: Callable[P, Response]) -> Callable[P, Response]:
     """Honour Idempotency-Key. Put it right above the view, under authentication and validation.
 
     Same key and body: the first response again, marked `Idempotent-Replayed: true`. Another body: 422. Still running:
-    409. A request that failed leaves its key free.
+    409. A request that failed leaves its key free, and so does one whose process died, `settings.lease_s` later.
     """
 
     @wraps(view)
@@ -41,7 +53,8 @@ def idempotent(view: Callable[P, Response]) -> Callable[P, Response]:
         saved = _begin(key, fingerprint)
         if saved is not None:
             return _replay(saved, fingerprint)
-        return _first(key, fingerprint, view, *args, **kwargs)
+        with _renewed(context(), principal().tenant_id, key):
+            return _first(key, fingerprint, view, *args, **kwargs)
 
     return replaying
 
@@ -58,10 +71,34 @@ def _key() -> str | None:
 
 
 def _begin(key: str, fingerprint: str) -> SavedResponse | None:
+    lease = timedelta(seconds=context().settings.lease_s)
     with context().uow() as uow:
-        saved = uow.idempotency.begin(principal().tenant_id, key, fingerprint)
+        saved = uow.idempotency.begin(principal().tenant_id, key, fingerprint, lease=lease)
         uow.commit()
     return saved
+
+
+@contextmanager
+def _renewed(ctx: Context, tenant_id: UUID, key: str) -> Iterator[None]:
+    """Keep the reservation from a thread: storing large files takes longer than a death may go unnoticed."""
+    done = threading.Event()
+    thread = threading.Thread(target=_renew_until, args=(done, ctx, tenant_id, key), name="idempotency", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _renew_until(done: threading.Event, ctx: Context, tenant_id: UUID, key: str) -> None:
+    while not done.wait(ctx.settings.lease_s / 4):
+        try:
+            with ctx.uow() as uow:
+                uow.idempotency.renew(tenant_id, key)
+                uow.commit()
+        except UnavailableError as error:
+            log.warning("idempotency.not_renewed", detail=error.detail)
 
 
 def _replay(saved: SavedResponse, fingerprint: str) -> Response:

@@ -127,7 +127,7 @@ class Settings(BaseSettings):
 
     # durable work
     lease_s: float = Field(
-        20.0, gt=0, description="A claimed unit is anybody's again this long after its last sign of life."
+        20.0, gt=0, description="A claimed unit or Idempotency-Key is free again this long after its last sign of life."
     )
     batch_limit_s: float = Field(120.0, gt=0, description="A batch older than this ends its worker process.")
     reconcile_every_s: float = Field(10.0, gt=0, description="Period of the reconciler.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -77,8 +77,15 @@ class SavedResponse:
 class IdempotencyKeys(Protocol):
     """Replayable first responses, per tenant, kept 24 h."""
 
-    def begin(self, tenant_id: UUID, key: str, fingerprint: str) -> SavedResponse | None:
-        """Reserve the key; None when it is new (or its reservation is stale), else what is stored under it."""
+    def begin(self, tenant_id: UUID, key: str, fingerprint: str, *, lease: timedelta) -> SavedResponse | None:
+        """Reserve the key; None when it is new, else what is stored under it.
+
+        A reservation not renewed for as long as `lease` belonged to a process that died: the key counts as new.
+        """
+        ...
+
+    def renew(self, tenant_id: UUID, key: str) -> None:
+        """A sign of life of the request that holds the reservation; without effect once it has its response."""
         ...
 
     def finish(self, tenant_id: UUID, key: str, response: SavedResponse) -> None:
@@ -90,5 +97,5 @@ class IdempotencyKeys(Protocol):
         ...
 
     def expire(self, *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` keys that were made before that moment; returns how many."""
+        """Delete up to `limit` keys whose last sign of life was before that moment; returns how many."""
         ...

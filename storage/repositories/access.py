@@ -16,9 +16,6 @@ from storage.repositories.deletions import delete_some
 from storage.tables import ApiKeyRow, IdempotencyKeyRow, TenantRow
 from storage.transaction import Transaction
 
-RESERVATION_TTL = timedelta(minutes=1)
-"""A reservation this old belonged to a process that died: the client's retry may take it over."""
-
 _FIND = select(ApiKeyRow.tenant_id, ApiKeyRow.id, ApiKeyRow.scopes, ApiKeyRow.requests_per_minute).where(
     ApiKeyRow.key_sha256 == bindparam("key_sha256")
 )
@@ -140,8 +137,8 @@ class SqlIdempotencyKeys:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def begin(self, tenant_id: UUID, key: str, fingerprint: str) -> SavedResponse | None:
-        """Reserve the key; None when it is new (or its reservation is stale), else what is stored under it.
+    def begin(self, tenant_id: UUID, key: str, fingerprint: str, *, lease: timedelta) -> SavedResponse | None:
+        """Reserve the key; None when it is new (or its reservation is older than `lease`), else what is under it.
 
         A concurrent `begin` of the same key waits until this transaction ends.
         """
@@ -150,8 +147,7 @@ class SqlIdempotencyKeys:
             insertion.on_conflict_do_update(
                 index_elements=[IdempotencyKeyRow.tenant_id, IdempotencyKeyRow.key],
                 set_={"fingerprint": fingerprint, "created_at": func.now()},
-                where=IdempotencyKeyRow.status.is_(None)
-                & (IdempotencyKeyRow.created_at < func.now() - RESERVATION_TTL),
+                where=IdempotencyKeyRow.status.is_(None) & (IdempotencyKeyRow.created_at < func.now() - lease),
             ).returning(IdempotencyKeyRow.key)
         )
         if reserved.one_or_none() is not None:
@@ -166,6 +162,11 @@ class SqlIdempotencyKeys:
         ).one()
         return SavedResponse(*row)
 
+    def renew(self, tenant_id: UUID, key: str) -> None:
+        """Make a reservation as good as new; a stored response stays as it is."""
+        held = update(IdempotencyKeyRow).where(*_is(tenant_id, key), IdempotencyKeyRow.status.is_(None))
+        self._transaction.execute(held.values(created_at=func.now()))
+
     def finish(self, tenant_id: UUID, key: str, response: SavedResponse) -> None:
         """Store the first response."""
         stored: dict[str, Any] = {"status": response.status, "body": response.body, "headers": response.headers}
@@ -178,7 +179,7 @@ class SqlIdempotencyKeys:
         )
 
     def expire(self, *, before: datetime, limit: int) -> int:
-        """Delete up to `limit` keys that were made before that moment; returns how many."""
+        """Delete up to `limit` keys whose last sign of life was before that moment; returns how many."""
         return self._transaction.execute(_EXPIRE, {"before": before, "limit": limit}).rowcount
 
 

@@ -50,7 +50,10 @@ class ApiKeyRow(Base):
 
 
 class IdempotencyKeyRow(Base):
-    """The first response to a request, or, while `status` is null, the reservation of the request that is running."""
+    """The first response to a request, or, while `status` is null, the reservation of the request that is running.
+
+    `created_at` moves on for as long as that request shows that it lives.
+    """
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (Index(None, "created_at"),)

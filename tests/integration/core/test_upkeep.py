@@ -318,11 +318,11 @@ def announced(house: House, until: datetime) -> Upload:
 
 def test_idempotency_keys_go_after_a_day(house: House, uow_factory: UnitOfWorkFactory) -> None:
     with uow_factory() as uow:
-        uow.idempotency.begin(house.tenant_id, "k", "body")
+        uow.idempotency.begin(house.tenant_id, "k", "body", lease=DAY)
         uow.commit()
     house.tidy_after(DAY + timedelta(hours=1))
     with uow_factory() as uow:
-        assert uow.idempotency.begin(house.tenant_id, "k", "another body") is None
+        assert uow.idempotency.begin(house.tenant_id, "k", "another body", lease=DAY) is None
 
 
 def test_a_stop_is_heeded_between_batches(house: House) -> None:

@@ -13,6 +13,7 @@ from tests.integration.storage.builders import add_tenant
 pytestmark = pytest.mark.integration
 
 HASH = "ab" * 32
+LEASE = timedelta(minutes=1)
 NOTHING_YET = SavedResponse(fingerprint="body", status=None, body=None, headers={})
 
 
@@ -54,21 +55,21 @@ def test_the_first_response_is_replayed(uow_factory: UnitOfWorkFactory) -> None:
     first = SavedResponse("body", 202, {"id": "j"}, {"Location": "/jobs/j"})
     tenant_id, other = add_tenant(uow_factory), add_tenant(uow_factory, "other")
     with uow_factory() as uow:
-        assert uow.idempotency.begin(tenant_id, "k", "body") is None
-        assert uow.idempotency.begin(tenant_id, "k", "another body") == NOTHING_YET
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) is None
+        assert uow.idempotency.begin(tenant_id, "k", "another body", lease=LEASE) == NOTHING_YET
         uow.idempotency.finish(tenant_id, "k", first)
-        assert uow.idempotency.begin(tenant_id, "k", "body") == first
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) == first
         uow.idempotency.abandon(tenant_id, "k")
-        assert uow.idempotency.begin(tenant_id, "k", "body") == first
-        assert uow.idempotency.begin(other, "k", "body") is None
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) == first
+        assert uow.idempotency.begin(other, "k", "body", lease=LEASE) is None
 
 
 def test_an_abandoned_key_is_new_again(uow_factory: UnitOfWorkFactory) -> None:
     tenant_id = add_tenant(uow_factory)
     with uow_factory() as uow:
-        assert uow.idempotency.begin(tenant_id, "k", "body") is None
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) is None
         uow.idempotency.abandon(tenant_id, "k")
-        assert uow.idempotency.begin(tenant_id, "k", "body") is None
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) is None
 
 
 def test_one_of_two_simultaneous_requests_gets_the_key(uow_factory: UnitOfWorkFactory) -> None:
@@ -76,7 +77,7 @@ def test_one_of_two_simultaneous_requests_gets_the_key(uow_factory: UnitOfWorkFa
 
     def begin(_: int) -> SavedResponse | None:
         with uow_factory() as uow:
-            found = uow.idempotency.begin(tenant_id, "k", "body")
+            found = uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE)
             uow.commit()
         return found
 
@@ -89,19 +90,31 @@ def test_one_of_two_simultaneous_requests_gets_the_key(uow_factory: UnitOfWorkFa
 def test_a_reservation_whose_process_died_is_taken_over(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
     tenant_id = add_tenant(uow_factory)
     with uow_factory() as uow:
-        uow.idempotency.begin(tenant_id, "k", "body")
+        uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE)
         uow.commit()
     with engine.begin() as connection:
         connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '1 hour'"))
     with uow_factory() as uow:
-        assert uow.idempotency.begin(tenant_id, "k", "body") is None
-        assert uow.idempotency.begin(tenant_id, "k", "body") == NOTHING_YET
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) is None
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) == NOTHING_YET
+
+
+def test_a_reservation_that_is_renewed_is_not_taken_over(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
+    tenant_id = add_tenant(uow_factory)
+    with uow_factory() as uow:
+        uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE)
+        uow.commit()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '1 hour'"))
+    with uow_factory() as uow:
+        uow.idempotency.renew(tenant_id, "k")
+        assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) == NOTHING_YET
 
 
 def test_old_keys_expire(uow_factory: UnitOfWorkFactory) -> None:
     tenant_id = add_tenant(uow_factory)
     with uow_factory() as uow:
-        uow.idempotency.begin(tenant_id, "k", "body")
+        uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE)
         uow.commit()
     with uow_factory() as uow:
         now = datetime.now(UTC)
@@ -113,7 +126,7 @@ def test_no_more_keys_expire_than_asked_and_none_that_is_in_use(uow_factory: Uni
     tenant_id, soon = add_tenant(uow_factory), datetime.now(UTC) + timedelta(hours=1)
     with uow_factory() as uow:
         for number in range(5):
-            uow.idempotency.begin(tenant_id, f"k{number}", "body")
+            uow.idempotency.begin(tenant_id, f"k{number}", "body", lease=LEASE)
         uow.commit()
     with uow_factory() as using, uow_factory() as uow:
         using.idempotency.finish(tenant_id, "k0", SavedResponse("body", 202, None, {}))

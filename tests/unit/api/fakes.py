@@ -299,11 +299,15 @@ class FakeMonitoring:
 class FakeIdempotency:
     rows: dict[tuple[UUID, str], SavedResponse] = field(default_factory=dict)
 
-    def begin(self, tenant_id: UUID, key: str, fingerprint: str) -> SavedResponse | None:
+    def begin(self, tenant_id: UUID, key: str, fingerprint: str, *, lease: timedelta) -> SavedResponse | None:
+        del lease
         saved = self.rows.get((tenant_id, key))
         if saved is None:
             self.rows[tenant_id, key] = SavedResponse(fingerprint=fingerprint, status=None, body=None, headers={})
         return saved
+
+    def renew(self, tenant_id: UUID, key: str) -> None:
+        """Reservations of this fake do not age."""
 
     def finish(self, tenant_id: UUID, key: str, response: SavedResponse) -> None:
         self.rows[tenant_id, key] = response
