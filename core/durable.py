@@ -5,10 +5,12 @@ transaction that writes a batch's effects, so that a re-run starts where the las
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+from uuid import UUID
 
 import structlog
 
@@ -16,7 +18,7 @@ from core import jobs
 from core.context import Context
 from core.errors import ItemError, LeaseLostError, ServiceError, UnavailableError
 from core.gate import Gate
-from core.lease import Lease
+from core.lease import Lease, still_moving
 from core.models import ClaimedUnit, ItemOutcome, Job, JobStage, JobState, Outcome, Queue, UnitKind, UnitState
 from core.ports import UnitOfWork
 
@@ -56,6 +58,18 @@ class Batch(Protocol):
 
     def rings(self) -> Sequence[Queue]:
         """Queues that got a new unit by `write`."""
+        ...
+
+
+@runtime_checkable
+class LongBatch(Batch, Protocol):
+    """A batch that takes long to write, and may be given up meanwhile."""
+
+    def write_ahead(self, uow: UnitOfWork) -> Generator[None]:
+        """Write all but the last of it, a part a step. The job's row is not locked yet, so that a cancel need not wait.
+
+        `write` follows in the same transaction, unless that was given up after a part.
+        """
         ...
 
 
@@ -116,9 +130,7 @@ def run_one(ctx: Context, handlers: Mapping[UnitKind, Handler], slot: WorkerSlot
 def _run_claimed(ctx: Context, handler: Handler, unit: ClaimedUnit, slot: WorkerSlot) -> None:
     with Lease(ctx, unit) as lease:
         try:
-            job = _start(ctx, unit)
-            if job is not None:
-                _run_batches(ctx, handler.open(unit, job), unit, _Progress(slot=slot, lease=lease))
+            _work(ctx, handler, unit, _Progress(slot=slot, lease=lease))
         except LeaseLostError:
             log.warning("unit.lease_lost")
         except UnavailableError as error:
@@ -131,6 +143,21 @@ def _run_claimed(ctx: Context, handler: Handler, unit: ClaimedUnit, slot: Worker
         except Exception:
             log.exception("unit.crashed")
             _strike(ctx, unit)
+
+
+class _GivenUpError(Exception):
+    """A batch was rolled back: its job does not run any more, or the worker was asked to stop."""
+
+
+def _work(ctx: Context, handler: Handler, unit: ClaimedUnit, progress: "_Progress") -> None:
+    job = _start(ctx, unit)
+    if job is None:
+        return
+    try:
+        _run_batches(ctx, handler.open(unit, job), unit, progress)
+    except _GivenUpError:
+        if _start(ctx, unit) is not None:
+            _hand_back(ctx, unit, progress.slot, delay=timedelta(0))
 
 
 def _start(ctx: Context, unit: ClaimedUnit) -> Job | None:
@@ -162,7 +189,7 @@ class _Progress:
 def _run_batches(ctx: Context, run: UnitRun, unit: ClaimedUnit, progress: _Progress) -> None:
     cursor, limit, suspect = unit.cursor, unit.batch_limit, unit.attempts > 0
     if unit.attempts >= POISON_ATTEMPTS:
-        if not _skip_poison(ctx, run, unit):
+        if not _skip_poison(ctx, run, unit, progress.slot):
             return
         cursor, suspect = cursor + 1, False
     while cursor < unit.size:
@@ -176,33 +203,54 @@ def _run_batches(ctx: Context, run: UnitRun, unit: ClaimedUnit, progress: _Progr
         with progress.slot.gate.pass_through(suspect=suspect):
             progress.lease.batch_begins()
             batch = run.compute(cursor, stop)
-            if not _commit(ctx, unit, batch, cursor=stop, limit=limit):
-                return
+            _commit(ctx, unit, progress.slot, _Step(batch, cursor=stop, limit=limit))
         cursor, suspect = stop, False
         for queue in batch.rings():
             ctx.doorbell.ring(queue)
 
 
-def _commit(ctx: Context, unit: ClaimedUnit, batch: Batch, *, cursor: int, limit: int | None) -> bool:
-    """One transaction: effects, outcomes, counters, cursor. False when the job ended or is being cancelled."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A batch, and where its unit stands once it is written."""
+
+    batch: Batch
+    cursor: int
+    limit: int | None
+
+
+def _commit(ctx: Context, unit: ClaimedUnit, slot: WorkerSlot, step: _Step) -> None:
+    """One transaction: effects, outcomes, counters, cursor. _GivenUpError, and none of it, when the job has ended."""
     woken = None
     with ctx.uow() as uow:
         uow.units.lock(unit.id, unit.lease_token)
+        if isinstance(step.batch, LongBatch):
+            _write_ahead(uow, step.batch, unit, slot)
         # Units of a job take its row lock before they finish, so that exactly one sees that none is left.
         job = uow.jobs.lock(unit.job_id)
-        going_on = job is not None and job.state is JobState.RUNNING
-        if job is None or not going_on:
-            _drop(uow, unit, job)
-        else:
-            _count(uow, job, batch.write(uow))
-            uow.units.advance(unit.id, cursor=cursor, batch_limit=limit)
-            if cursor >= unit.size:
-                uow.units.finish(unit.id, UnitState.DONE)
-                woken = _settle(uow, job)
+        if job is None or job.state is not JobState.RUNNING:
+            raise _GivenUpError
+        _count(uow, job, step.batch.write(uow))
+        uow.units.advance(unit.id, cursor=step.cursor, batch_limit=step.limit)
+        if step.cursor >= unit.size:
+            uow.units.finish(unit.id, UnitState.DONE)
+            woken = _settle(uow, job)
         uow.commit()
     if woken is not None:
         ctx.doorbell.ring(woken)
-    return going_on
+
+
+def _write_ahead(uow: UnitOfWork, batch: LongBatch, unit: ClaimedUnit, slot: WorkerSlot) -> None:
+    with closing(batch.write_ahead(uow)) as parts:
+        for _ in parts:
+            still_moving()
+            slot.on_batch()
+            if slot.stopping() or not _runs(uow, unit.job_id):
+                raise _GivenUpError
+
+
+def _runs(uow: UnitOfWork, job_id: UUID) -> bool:
+    phase = uow.jobs.phases([job_id]).get(job_id)
+    return phase is not None and phase[0] is JobState.RUNNING
 
 
 def _count(uow: UnitOfWork, job: Job, outcomes: Sequence[ItemOutcome]) -> None:
@@ -227,7 +275,7 @@ def _settle(uow: UnitOfWork, job: Job) -> Queue | None:
     return uow.units.wake_deferred(job.id) if open_kinds <= DEFERRABLE else None
 
 
-def _skip_poison(ctx: Context, run: UnitRun, unit: ClaimedUnit) -> bool:
+def _skip_poison(ctx: Context, run: UnitRun, unit: ClaimedUnit, slot: WorkerSlot) -> bool:
     """Give up on the item at the cursor. False when the unit cannot go on without it: its job fails."""
     outcome = run.poison(unit.cursor) if unit.cursor < unit.size else None
     if outcome is None:
@@ -235,7 +283,8 @@ def _skip_poison(ctx: Context, run: UnitRun, unit: ClaimedUnit) -> bool:
         _fail_job(ctx, unit, code="gave_up", detail=detail)
         return False
     log.error("unit.poison", external_id=outcome.external_id)
-    return _commit(ctx, unit, Skipped(outcome), cursor=unit.cursor + 1, limit=1)
+    _commit(ctx, unit, slot, _Step(Skipped(outcome), cursor=unit.cursor + 1, limit=1))
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The first unit of an import: read the manifest or the archive's directory, and cut the work into units."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -83,7 +83,7 @@ class _Plan:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Cut:
     """Streams through the rows inside one transaction: either all of them are planned, or none is."""
 
@@ -92,31 +92,35 @@ class _Cut:
     gallery: Gallery
     rows: Callable[[UnitOfWork], Iterator[Planned]]
     stack: ExitStack = field(default_factory=ExitStack)
+    lasting: list[ItemOutcome] = field(default_factory=list)
+    total: int = 0
 
-    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
-        """Store units and the total; rows that cannot be used are outcomes already."""
+    def write_ahead(self, uow: UnitOfWork) -> Generator[None]:
+        """Store the units, a chunk of rows a step."""
         naming = mirror.Naming(self.job, self.gallery)
-        lasting: list[ItemOutcome] = []
         deletes: list[str] = []
-        total = 0
         with self.stack:
             for chunk in _chunks(without_repeats(self.rows(uow)), self.ctx.settings.unit_items):
                 items = [item for item in chunk if isinstance(item, PlannedItem)]
                 deletes += [item.external_id for item in chunk if isinstance(item, PlannedDelete)]
-                lasting += [item for item in chunk if isinstance(item, ItemOutcome)]
-                total += len(chunk)
+                self.lasting += [item for item in chunk if isinstance(item, ItemOutcome)]
+                self.total += len(chunk)
                 naming.take(uow, chunk)
                 if items:
                     uow.units.add([fetch_unit(self.job, self.gallery, items)])
-        if total == 0:
+                yield
+        if self.total == 0:
             raise naming.nothing_named()
         uow.units.add(mirror.delete_units(self.ctx, self.job, self.gallery, deletes))
         guard = naming.guard(uow)
         if guard is not None:
             uow.units.add([mirror.sweep_unit(self.job, self.gallery, guard)])
-            total += guard.expected
-        uow.jobs.set_total(self.job.id, total)
-        return lasting
+            self.total += guard.expected
+
+    def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
+        """Store the total; rows that cannot be used are outcomes already."""
+        uow.jobs.set_total(self.job.id, self.total)
+        return self.lasting
 
     def rings(self) -> Sequence[Queue]:
         """Enough messages for one worker's threads; workers ring on while more is pending."""

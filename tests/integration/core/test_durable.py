@@ -1,6 +1,7 @@
 """The protocol of durable units, on real Postgres, with a handler that does as it is told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import Thread
@@ -22,6 +23,7 @@ from tests.integration.storage import builders
 
 pytestmark = pytest.mark.integration
 ITEMS = 10
+PATIENCE_S = 20
 
 
 class Bell:
@@ -288,3 +290,55 @@ def test_a_unit_under_suspicion_runs_its_first_batch_alone(workshop: Workshop) -
     slot = WorkerSlot("worker", (Queue.INGEST,), lambda: False, lambda: None, gate)
     durable.run_one(workshop.ctx, {UnitKind.FETCH: Scripted(look)}, slot)
     assert seen == [(0, True), (1, False), (3, False), (7, False)]
+
+
+@dataclass(frozen=True)
+class WrittenAhead(Written):
+    """A batch that adds a unit ahead of its last step, and does `then` after it."""
+
+    job: Job
+    then: Callable[[], None]
+
+    def write_ahead(self, uow: UnitOfWork) -> Generator[None]:
+        uow.units.add([builders.unit(self.job, size=1)])
+        yield
+        self.then()
+
+
+@dataclass
+class Long(Scripted):
+    """All items in one batch that is long in writing."""
+
+    batch_items: int = ITEMS
+    then: Callable[[], None] = lambda: None
+
+    def open(self, unit: ClaimedUnit, job: Job) -> "Long":
+        del unit
+        self.job = job
+        return self
+
+    def compute(self, start: int, stop: int) -> WrittenAhead:
+        return WrittenAhead(super().compute(start, stop).names, self.job, self.then)
+
+
+def test_a_cancel_need_not_wait_for_a_long_batch_which_is_then_rolled_back(workshop: Workshop) -> None:
+    def cancel() -> None:
+        with workshop.ctx.uow() as uow:
+            jobs.cancel_locked(uow, workshop.job_id)
+            uow.commit()
+
+    with ThreadPoolExecutor(1) as threads:
+        workshop.run(Long(nothing, then=lambda: threads.submit(cancel).result(PATIENCE_S)))
+    job = workshop.job()
+    assert job.state is JobState.CANCELED
+    assert (job.counters.created, job.counters.canceled) == (0, ITEMS)
+    with workshop.ctx.uow() as uow:
+        assert uow.units.due() == {}
+        assert uow.units.open_kinds(workshop.job_id) == frozenset()
+
+
+def test_a_long_batch_that_nothing_disturbs_is_written_whole(workshop: Workshop) -> None:
+    workshop.run(Long(nothing))
+    assert workshop.job().counters.created == ITEMS
+    with workshop.ctx.uow() as uow:
+        assert uow.units.due() == {Queue.INGEST: 1}
