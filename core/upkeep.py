@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from core import jobs
 from core.context import Context
 from core.errors import UnavailableError
 from core.generations import catch_up, drop_outlived
@@ -50,6 +51,31 @@ def run(ctx: Context, *, stopping: Stopping = lambda: False) -> None:
             log.warning("upkeep.put_off", step=name, reason=error.detail)
         else:
             log.info("upkeep.done", step=name, count=done)
+
+
+def _end_unanswered(ctx: Context, stopping: Stopping) -> int:
+    """Fail queries that outlived their retention without an answer, and delete their pictures. Returns how many."""
+    count = 0
+    while not stopping():
+        with ctx.uow() as uow:
+            unanswered = uow.jobs.unanswered(ctx.clock.now(), limit=SWEEP)
+        for job in unanswered:
+            _give_up(ctx, job)
+        count += len(unanswered)
+        if len(unanswered) < SWEEP:
+            break
+    return count
+
+
+def _give_up(ctx: Context, query: Job) -> None:
+    hours = ctx.settings.query_retention_hours
+    detail = f"No worker answered this query within {hours} hours, and its picture was deleted; send it again."
+    ctx.objects.delete(ctx.objects.keys(job_prefix(query.tenant_id, query.id)))
+    with ctx.uow() as uow:
+        job = uow.jobs.lock(query.id)
+        if job is not None and job.state not in jobs.TERMINAL:
+            jobs.fail(uow, job, code="unanswered", detail=detail)
+        uow.commit()
 
 
 def expire_jobs(ctx: Context, stopping: Stopping) -> int:
@@ -175,10 +201,12 @@ def adopt_orphans(ctx: Context, stopping: Stopping) -> int:
 
 
 def _sweep_uploads(ctx: Context, stopping: Stopping) -> int:
-    """Delete files of requests that died before their job was stored: shoppers' pictures among them. Returns how many.
+    """Delete files of requests that died before their job was stored, and of old queries. Returns how many.
 
-    A job's id tells when its request came, and is never used again.
+    A job's id tells when its request came, and is never used again. A query that waited long for its answer is kept
+    from then on, but not the shopper's picture that came with it.
     """
+    retention = timedelta(hours=ctx.settings.query_retention_hours)
     with ctx.uow() as uow:
         tenants = uow.api_keys.tenants()
     count = 0
@@ -186,8 +214,8 @@ def _sweep_uploads(ctx: Context, stopping: Stopping) -> int:
         old = (job_id for job_id in _jobs_with_uploads(ctx, tenant_id) if made_at(job_id) < ctx.clock.now() - GRACE)
         while not stopping() and (asked := list(islice(old, SWEEP))):
             with ctx.uow() as uow:
-                known = uow.jobs.known(asked)
-            for job_id in set(asked) - known:
+                keeping = uow.jobs.keeping_files(asked, queries_since=ctx.clock.now() - retention)
+            for job_id in set(asked) - keeping:
                 ctx.objects.delete(ctx.objects.keys(job_prefix(tenant_id, job_id)))
                 count += 1
     return count
@@ -204,6 +232,7 @@ def _jobs_with_uploads(ctx: Context, tenant_id: UUID) -> Iterator[UUID]:
 
 STEPS = (
     expire_jobs,
+    _end_unanswered,
     _expire_keys,
     _expire_uploads,
     _forget_versions,

@@ -116,8 +116,12 @@ class Jobs(Protocol):
         """Jobs in state `cancelling`."""
         ...
 
-    def known(self, job_ids: Sequence[UUID]) -> frozenset[UUID]:
-        """Those of the ids that exist."""
+    def unanswered(self, now: datetime, *, limit: int) -> tuple[Job, ...]:
+        """Queries past `expires_at` that have not ended."""
+        ...
+
+    def keeping_files(self, job_ids: Sequence[UUID], *, queries_since: datetime) -> frozenset[UUID]:
+        """Those of the ids that exist, but of queries only those made since that moment."""
         ...
 
     def strip(self, job_id: UUID, *, limit: int) -> int:

@@ -1,6 +1,7 @@
 """Jobs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -214,12 +215,14 @@ class SqlJobs:
 
     def expired(self, now: datetime, *, limit: int) -> tuple[Job, ...]:
         """Terminal jobs past `expires_at`, the oldest first."""
-        statement = (
-            _select()
-            .where(JobRow.expires_at <= now, JobRow.finished_at.is_not(None))
-            .order_by(JobRow.expires_at)
-            .limit(limit)
-        )
+        return self._past(now, limit, JobRow.finished_at.is_not(None))
+
+    def unanswered(self, now: datetime, *, limit: int) -> tuple[Job, ...]:
+        """Queries past `expires_at` that have not ended, the oldest first."""
+        return self._past(now, limit, JobRow.finished_at.is_(None), JobRow.kind == JobKind.QUERY.value)
+
+    def _past(self, now: datetime, limit: int, *conditions: ColumnElement[bool]) -> tuple[Job, ...]:
+        statement = _select().where(JobRow.expires_at <= now, *conditions).order_by(JobRow.expires_at).limit(limit)
         return tuple(_job(row) for row in self._transaction.execute(statement))
 
     def cancelling(self, *, limit: int) -> tuple[UUID, ...]:
@@ -227,9 +230,11 @@ class SqlJobs:
         statement = select(JobRow.id).where(text("state = 'cancelling'")).order_by(JobRow.id).limit(limit)
         return tuple(self._transaction.execute(statement).scalars())
 
-    def known(self, job_ids: Sequence[UUID]) -> frozenset[UUID]:
-        """Those of the ids that exist."""
-        return frozenset(self._transaction.execute(select(JobRow.id).where(JobRow.id == any_id(job_ids))).scalars())
+    def keeping_files(self, job_ids: Sequence[UUID], *, queries_since: datetime) -> frozenset[UUID]:
+        """Those of the ids that exist, but of queries only those made since that moment."""
+        keeping = (JobRow.kind != JobKind.QUERY.value) | (JobRow.created_at > queries_since)
+        found = select(JobRow.id).where(JobRow.id == any_id(job_ids), keeping)
+        return frozenset(self._transaction.execute(found).scalars())
 
     def strip(self, job_id: UUID, *, limit: int) -> int:
         """Delete up to `limit` of a finished job's items and units; returns how many. For jobs too large to remove."""
@@ -363,13 +368,7 @@ def _values(job: Job) -> dict[str, Any]:
         "gallery_id": job.gallery_id,
         "gallery_name": job.gallery_name,
         "params": job.params,
-        "total": job.counters.total,
-        "created": job.counters.created,
-        "updated": job.counters.updated,
-        "unchanged": job.counters.unchanged,
-        "deleted": job.counters.deleted,
-        "failed": job.counters.failed,
-        "canceled": job.counters.canceled,
+        **asdict(job.counters),
         "result": job.result,
         "error": job.error,
         "warnings": list(job.warnings),

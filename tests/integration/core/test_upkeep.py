@@ -16,7 +16,7 @@ from core.context import Context
 from core.errors import UnavailableError
 from core.ids import made_at, new_id
 from core.keys import blob_key, export_key, session_key, thumbnail_key, upload_key
-from core.models import Blob, Gallery, ItemOutcome, JobState, Outcome, Upload
+from core.models import Blob, Counters, Gallery, ItemOutcome, Job, JobKind, JobState, Outcome, Upload
 from core.ports import Doorbell, ObjectStore, UnitOfWorkFactory
 from storage.objects import S3ObjectStore
 from tests.integration.core.test_durable import Bell
@@ -295,6 +295,51 @@ def test_files_of_a_request_that_died_before_its_job_was_stored_go_after_a_day(
     house.tidy_after(DAY + timedelta(hours=1))
     assert (house.ctx.objects.exists(keys[orphan]), house.ctx.objects.exists(keys[kept])) == (False, True)
     assert abs(made_at(orphan) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def add_query(house: House, uow_factory: UnitOfWorkFactory, *, units: int = 0) -> tuple[Job, str]:
+    """A query with its picture, as a request leaves it."""
+    now = datetime.now(UTC)
+    changes = {"kind": JobKind.QUERY, "created_at": now, "expires_at": now + DAY, "counters": Counters(total=0)}
+    job = builders.add_job(uow_factory, house.tenant_id, units=units, **changes)
+    key = upload_key(job.tenant_id, job.id, 0)
+    house.ctx.objects.put(key, b"a shopper", media_type="image/jpeg")
+    return job, key
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING])
+def test_a_query_that_nobody_answered_ends_after_a_day_and_its_picture_goes(
+    house: House, uow_factory: UnitOfWorkFactory, state: JobState
+) -> None:
+    job, key = add_query(house, uow_factory, units=1)
+    with uow_factory() as uow:
+        uow.jobs.set_state(job.id, state)
+        uow.commit()
+    house.tidy_after(DAY - timedelta(hours=1))
+    assert house.ctx.objects.exists(key)
+    house.tidy_after(DAY + timedelta(hours=1))
+    assert not house.ctx.objects.exists(key)
+    with uow_factory() as uow:
+        ended = uow.jobs.get(job.tenant_id, job.id)
+        assert uow.units.due() == {}
+    assert ended is not None
+    assert ended.state is (JobState.CANCELED if state is JobState.CANCELLING else JobState.FAILED)
+    assert ended.error is not None
+    assert ended.error["code"] == "unanswered"
+
+
+def test_a_query_that_was_answered_late_is_kept_without_its_picture(
+    house: House, uow_factory: UnitOfWorkFactory
+) -> None:
+    job, key = add_query(house, uow_factory)
+    with uow_factory() as uow:
+        uow.jobs.set_state(job.id, JobState.SUCCEEDED)
+        uow.jobs.keep_until(job.id, datetime.now(UTC) + 2 * DAY)
+        uow.commit()
+    house.tidy_after(DAY + timedelta(hours=1))
+    assert not house.ctx.objects.exists(key)
+    with uow_factory() as uow:
+        assert uow.jobs.get(job.tenant_id, job.id) is not None
 
 
 def test_announced_uploads_go_when_their_time_is_over(house: House, uow_factory: UnitOfWorkFactory) -> None:
