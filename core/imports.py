@@ -117,9 +117,9 @@ def _source_params(
     if new.upload_ids:
         arrived = uploads.arrived(ctx, gallery, new.upload_ids)
         stored = [StoredFile(one.filename, one.key, one.size_bytes, one.sha256) for one in arrived]
-    else:
-        files = [_url_list(new.urls)] if new.urls else new.files
-        stored = [_store(ctx, principal, job_id, number, file) for number, file in enumerate(files)]
+        return {"files": [asdict(file) for file in stored], "upload_ids": [str(one.id) for one in arrived]}
+    files = [_url_list(new.urls)] if new.urls else new.files
+    stored = [_store(ctx, principal, job_id, number, file) for number, file in enumerate(files)]
     return {"files": [asdict(file) for file in stored]}
 
 

@@ -78,7 +78,7 @@ def close(uow: UnitOfWork, job: Job) -> bool:
     if fresh.state is JobState.QUEUED:
         uow.jobs.start(job.id)
     end = closing_state(fresh.state, fresh.counters, failed=False)
-    uow.jobs.set_state(job.id, end, error=_all_failed(fresh.counters) if end is JobState.FAILED else None)
+    _end(uow, job, end, error=_all_failed(fresh.counters) if end is JobState.FAILED else None)
     return True
 
 
@@ -86,7 +86,13 @@ def fail(uow: UnitOfWork, job: Job, *, code: str, detail: str) -> None:
     """End a job for a fatal reason; what it left undone is counted as canceled. The caller holds the row lock."""
     uow.units.cancel_pending(job.id)
     end = closing_state(job.state, job.counters, failed=True)
-    uow.jobs.set_state(job.id, end, error={"code": code, "detail": detail})
+    _end(uow, job, end, error={"code": code, "detail": detail})
+
+
+def _end(uow: UnitOfWork, job: Job, state: JobState, *, error: dict[str, Any] | None) -> None:
+    uow.jobs.set_state(job.id, state, error=error)
+    if job.kind is JobKind.IMPORT:
+        uow.uploads.keep_with(job.id)  # a retry reads them again, for as long as the job is kept
 
 
 def _all_failed(counters: Counters) -> dict[str, Any]:

@@ -59,4 +59,5 @@ def _queue(ctx: Context, uow: UnitOfWork, principal: Principal, job: Job) -> Job
     kept = timedelta(days=2 * ctx.settings.job_retention_days)
     uow.jobs.keep_until(first, again.created_at + kept)
     uow.jobs.keep_until(job.id, again.created_at + kept)
+    uow.uploads.keep_with(first)
     return again

@@ -44,6 +44,10 @@ class Uploads(Protocol):
         """Put off their expiry; never brings it forward."""
         ...
 
+    def keep_with(self, job_id: UUID) -> None:
+        """Put off the expiry of those that the job names in `upload_ids` to that of the job."""
+        ...
+
     def expired(self, now: datetime, *, limit: int) -> tuple[Upload, ...]:
         """Uploads past their `expires_at`, locked until the transaction ends; their objects go before the rows do."""
         ...

@@ -83,6 +83,13 @@ _COLUMNS = (
 )
 
 
+_KEEP_WITH = text("""
+    UPDATE uploads SET expires_at = greatest(uploads.expires_at, jobs.expires_at)
+    FROM jobs, jsonb_array_elements_text(jobs.params -> 'upload_ids') AS taken (upload_id)
+    WHERE jobs.id = :job_id AND uploads.id = CAST(taken.upload_id AS uuid)
+""")
+
+
 class SqlUploads:
     """Implements `core.ports.Uploads`."""
 
@@ -120,6 +127,10 @@ class SqlUploads:
         """Put off their expiry; never brings it forward."""
         later = func.greatest(UploadRow.expires_at, until)
         self._transaction.execute(update(UploadRow).where(UploadRow.id == any_id(upload_ids)).values(expires_at=later))
+
+    def keep_with(self, job_id: UUID) -> None:
+        """Put off the expiry of those that the job names in `upload_ids` to that of the job."""
+        self._transaction.execute(_KEEP_WITH, {"job_id": job_id})
 
     def expired(self, now: datetime, *, limit: int) -> tuple[Upload, ...]:
         """Uploads past their `expires_at`, locked: an import that wants one waits, and then does not find it."""

@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -366,3 +367,18 @@ def test_uploads_that_did_not_arrive_are_named(world: World) -> None:
     with pytest.raises(InvalidInputError) as caught:
         world.submit(upload_ids=[made.upload.id])
     assert [error.pointer for error in caught.value.errors] == ["/source/upload_ids/0"]
+
+
+def test_uploads_are_kept_for_as_long_as_what_failed_of_their_import_can_be_retried(world: World) -> None:
+    ids = announced(world, ("1.png", picture("red")), ("bad.png", b"no picture"))
+
+    def kept_until() -> set[datetime]:
+        with world.shop.ctx.uow() as uow:
+            return {upload.expires_at for upload in uow.uploads.find(world.shop.gallery.id, ids).values()}
+
+    first = world.imported(upload_ids=ids)
+    assert kept_until() == {first.expires_at}
+    retry = world.shop.retry(first.id)
+    assert kept_until() == {world.shop.job(first.id).expires_at}
+    assert world.shop.ended(retry.id).expires_at < world.shop.job(first.id).expires_at
+    assert world.shop.items(retry.id) == {"bad.png": ("failed", "not_an_image")}

@@ -327,6 +327,9 @@ class FakeUploads:
         named = {upload_id: self.rows[upload_id] for upload_id in upload_ids if upload_id in self.rows}
         return {upload_id: upload for upload_id, upload in named.items() if upload.gallery_id == gallery_id}
 
+    def keep_with(self, job_id: UUID) -> None:
+        """Uploads of this fake are never deleted."""
+
     def keep(self, upload_ids: Sequence[UUID], *, until: datetime) -> None:
         self.rows |= {upload_id: replace(self.rows[upload_id], expires_at=until) for upload_id in upload_ids}
 
