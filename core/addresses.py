@@ -37,8 +37,8 @@ def remote(address: str, prefixes: ImportPrefixes) -> Remote:
     return Remote(address)
 
 
-def listed_items(stream: BinaryIO, prefixes: ImportPrefixes) -> Iterator[Planned]:
-    """An item for each line of a list of addresses; empty lines and those that begin with `#` are skipped."""
+def listed_items(stream: BinaryIO, prefixes: ImportPrefixes, *, comments: bool) -> Iterator[Planned]:
+    """An item for each line of a list of addresses, but for empty ones and, if there are `comments`, those with `#`."""
     lines = Lines(stream)
     while True:
         lines.begin()
@@ -50,7 +50,7 @@ def listed_items(stream: BinaryIO, prefixes: ImportPrefixes) -> Iterator[Planned
         if line is None:
             return
         address = line.strip()
-        if address and not address.startswith("#"):
+        if address and not (comments and address.startswith("#")):
             yield _listed(address, prefixes)
 
 

@@ -25,21 +25,26 @@ URL_LIST = "urls.txt"
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file of the request, not yet stored."""
+    """A file of the request, not yet stored. `comments` as in StoredFile."""
 
     filename: str
     stream: BinaryIO
     media_type: str
+    comments: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file of an import in the object store. `sha256` is what the client announced, not yet compared."""
+    """A file of an import in the object store. `sha256` is what the client announced, not yet compared.
+
+    `comments`: whether a line of a list of URLs is a comment when it begins with `#`.
+    """
 
     filename: str
     key: str
     size_bytes: int
     sha256: str | None = None
+    comments: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +162,13 @@ def _open_s3(ctx: Context, principal: Principal, text: str, *, pointer: str) -> 
 
 
 def _url_list(urls: Sequence[str]) -> UploadedFile:
-    """URLs are kept like an uploaded list, so that there is one way to read them."""
+    """URLs are kept like an uploaded list, so that there is one way to read them; but each is an item."""
     wrong = [number for number, url in enumerate(urls) if not url.strip() or not url.isprintable()]
     if wrong:
         detail = "is empty, or has characters that cannot be printed"
         errors = tuple(FieldError(f"/source/urls/{number}", detail) for number in wrong[:20])
         raise InvalidInputError("Some URLs cannot be read.", errors=errors)
-    return UploadedFile(URL_LIST, io.BytesIO("\n".join(urls).encode()), "text/plain")
+    return UploadedFile(URL_LIST, io.BytesIO("\n".join(urls).encode()), "text/plain", comments=False)
 
 
 def _mode_params(ctx: Context, new: NewImport) -> dict[str, Any]:
@@ -186,7 +191,7 @@ def _invalid(field: str, problem: str) -> InvalidInputError:
 def _store(ctx: Context, principal: Principal, job_id: UUID, number: int, file: UploadedFile) -> StoredFile:
     key = upload_key(principal.tenant_id, job_id, number)
     size_bytes = ctx.objects.put_stream(key, file.stream, media_type=file.media_type)
-    return StoredFile(filename=file.filename, key=key, size_bytes=size_bytes)
+    return StoredFile(filename=file.filename, key=key, size_bytes=size_bytes, comments=file.comments)
 
 
 def verify(ctx: Context, files: Sequence[StoredFile]) -> None:

@@ -182,4 +182,5 @@ class Sources:
             else:
                 yield PlannedItem(name, None, name, Place(file.key, file.size_bytes))
         for file in self._lists:
-            yield from listed_items(self._stack.enter_context(self._ctx.objects.open(file.key)), self._prefixes)
+            stream = self._stack.enter_context(self._ctx.objects.open(file.key))
+            yield from listed_items(stream, self._prefixes, comments=file.comments)

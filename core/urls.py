@@ -41,6 +41,8 @@ def parse_url(text: str) -> WebUrl:
     """An http or https URL. ItemError `bad_url` when it is none, `url_refused` for another scheme or a password."""
     if not 0 < len(text) <= MAX_URL or not text.isprintable() or " " in text or "\\" in text:
         raise _bad(text, f"use at most {MAX_URL} characters, without spaces or backslashes")
+    if text.startswith("#"):
+        raise _bad(text, "nothing stands before its `#`")
     try:
         parts = urlsplit(text)
         port = parts.port

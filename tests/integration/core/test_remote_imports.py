@@ -192,6 +192,15 @@ def test_a_list_of_urls(world: World) -> None:
     assert (item.external_id, item.source, item.code) == ("p/none.png", urls[2], "url_not_found")
 
 
+def test_a_url_that_begins_like_a_comment_fails_alone_but_in_a_list_it_is_one(world: World) -> None:
+    world.site.pages["/p/1.png"] = picture("red")
+    urls = ["#spring", world.site.url("/p/1.png")]
+    job = world.imported(urls=urls)
+    assert progress(job) == {"created": 1, "failed": 1}
+    assert [(item.source, item.code) for item in world.shop.failed(job.id)] == [("#spring", "bad_url")]
+    assert progress(world.shop.imported({"urls.txt": "\n".join(urls).encode()})) == {"unchanged": 1}
+
+
 def test_urls_that_lead_nowhere_fail_each_with_its_code(world: World) -> None:
     world.site.pages |= {
         "/page.png": b"<!doctype html><html></html>",

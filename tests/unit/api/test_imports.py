@@ -135,7 +135,8 @@ def test_what_arrived_is_imported(call: Caller, world: World) -> None:
     world.objects.held[row.key] = b"zip"
     response = call("POST", PATH, json={"source": {"upload_ids": [upload["id"]]}})
     assert response.status_code == 202
-    assert stored_files(world) == [{"filename": "a.zip", "key": row.key, "size_bytes": 3, "sha256": "0" * 64}]
+    expected = {"filename": "a.zip", "key": row.key, "size_bytes": 3, "sha256": "0" * 64, "comments": True}
+    assert stored_files(world) == [expected]
     assert world.store.uploads.rows[row.id].expires_at > row.expires_at
 
 

@@ -33,6 +33,7 @@ def test_urls_in_their_usual_form(text: str, shown: str) -> None:
     [
         ("", "bad_url"),
         ("http://", "bad_url"),
+        ("#http://a/", "bad_url"),
         ("http:///path", "bad_url"),
         ("http://a/" + "x" * 5000, "bad_url"),
         ("http://a b/", "bad_url"),
