@@ -228,6 +228,7 @@ CASES = (
     Case(BROKEN_ROW, FAILED, "bad_row", _rows(b'a,"p.png,1'), "an open quote"),
     Case(BROKEN_ROW, FAILED, "bad_row", _lines(b"{broken", b"[1]"), "no JSON object"),
     Case("a line of more than a million characters", FAILED, "row_too_long", _rows(b"a,p.png," + b"x" * 1_000_001)),
+    Case("a CSV cell of more than 131 072 characters", FAILED, "row_too_long", _rows(b"a,p.png," + b"x" * 131_073)),
     Case("a row without `external_id`", FAILED, "missing_external_id", _rows(b",p.png,1")),
     Case(
         "an `external_id` that cannot be printed, or is longer than 512",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidInputError
 from core.lines import MAX_LINE_CHARS
 from core.manifests import (
+    MAX_CELL_CHARS,
     Operation,
     Row,
     RowError,
@@ -177,6 +178,26 @@ def test_a_long_line_costs_one_row() -> None:
     assert codes(from_csv(text)) == [(2, "row_too_long"), (3, "")]
     rows = from_jsonl("x" * (2 * MAX_LINE_CHARS), {"external_id": "b", "image": "b.jpg"})
     assert codes(rows) == [(1, "row_too_long"), (2, "")]
+
+
+def test_a_long_cell_costs_one_row_and_says_how_long_it_may_be() -> None:
+    longest, longer = "x" * MAX_CELL_CHARS, "x" * (MAX_CELL_CHARS + 1)
+    rows = from_csv(f"external_id,image,x\na,a.jpg,{longest}\nb,b.jpg,{longer}\nc,c.jpg,1\n")
+    assert codes(rows) == [(2, ""), (3, "row_too_long"), (4, "")]
+    assert isinstance(rows[1], RowError)
+    assert rows[1].detail == "A cell of the row has more than 131072 characters: shorten it, or close its quote."
+
+
+def test_many_long_cells_are_no_broken_quotes() -> None:
+    rows = from_csv("external_id,image\n" + f"a,{'x' * (MAX_CELL_CHARS + 1)}\n" * 101 + "b,b.jpg\n")
+    assert codes(rows)[100:] == [(102, "row_too_long"), (103, "")]
+
+
+def test_a_cell_that_swallowed_rows_gives_them_back() -> None:
+    text = "external_id,image,x\n" + 'a,a.jpg,"open\n' + "b,b.jpg,1\n" * 20_000 + 'c,c.jpg,"\n'
+    rows = from_csv(text)
+    assert codes(rows)[:3] == [(2, "row_too_long"), (3, ""), (4, "")]
+    assert codes(rows)[20_000:] == [(20_002, ""), (20_003, "bad_row")]
 
 
 def test_a_long_line_after_an_open_quote_costs_both_rows() -> None:
