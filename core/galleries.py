@@ -1,9 +1,13 @@
 """Use cases on galleries and single images."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, BinaryIO
 from uuid import UUID
+
+import structlog
 
 from core import jobs
 from core.context import Context
@@ -30,6 +34,12 @@ from core.models import (
 )
 from core.ports import UnitOfWork
 
+log = structlog.get_logger()
+
+DELETION_PAUSE = timedelta(hours=6)
+"""How long after a failed deletion the next one begins: what made it fail may need the operator."""
+
+SWEEP = 100
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -131,22 +141,52 @@ def delete(
     with ctx.uow() as uow:
         gallery = find(uow, principal, name, lock=True)
         _check_version(gallery.version, version)
-        job = jobs.new_job(
-            ctx,
-            principal,
-            jobs.JobSpec(
-                kind=JobKind.DELETE,
-                stage=JobStage.FINISHING,
-                gallery=gallery,
-                total=gallery.image_count,
-                callback_url=callback_url,
-            ),
-        )
+        job = _add_deletion(ctx, uow, principal, gallery, callback_url=callback_url)
         uow.galleries.update(replace(gallery, deleting=True))
-        uow.jobs.add(job)
-        uow.units.add([_delete_unit(job, gallery)])
         uow.commit()
     ctx.doorbell.ring(Queue.MAINTENANCE)
+    return job
+
+
+def resume_deletions(ctx: Context, stopping: Callable[[], bool]) -> int:
+    """Queue the deletion of galleries anew whose job failed, or is gone: nobody can reach them. Returns how many."""
+    with ctx.uow() as uow:
+        found = _forsaken(ctx, uow)
+    return sum(_resume_deletion(ctx, gallery_id) for gallery_id in found if not stopping())
+
+
+def _forsaken(ctx: Context, uow: UnitOfWork) -> dict[UUID, Gallery]:
+    found = uow.galleries.forsaken(before=ctx.clock.now() - DELETION_PAUSE, limit=SWEEP)
+    return {gallery.id: gallery for gallery in found}
+
+
+def _resume_deletion(ctx: Context, gallery_id: UUID) -> bool:
+    with ctx.uow() as uow:
+        uow.indexes.hold(gallery_id, alone=True)  # of two rounds at once the second finds the first one's job
+        gallery = _forsaken(ctx, uow).get(gallery_id)
+        if gallery is None:
+            return False
+        somebody = Principal(tenant_id=gallery.tenant_id, key_id=UUID(int=0), scopes=frozenset())
+        job = _add_deletion(ctx, uow, somebody, gallery)
+        uow.commit()
+    log.warning("gallery.deletion_resumed", gallery_id=str(gallery_id), job_id=str(job.id))
+    ctx.doorbell.ring(Queue.MAINTENANCE)
+    return True
+
+
+def _add_deletion(
+    ctx: Context, uow: UnitOfWork, principal: Principal, gallery: Gallery, *, callback_url: str | None = None
+) -> Job:
+    spec = jobs.JobSpec(
+        kind=JobKind.DELETE,
+        stage=JobStage.FINISHING,
+        gallery=gallery,
+        total=gallery.image_count,
+        callback_url=callback_url,
+    )
+    job = jobs.new_job(ctx, principal, spec)
+    uow.jobs.add(job)
+    uow.units.add([_delete_unit(job, gallery)])
     return job
 
 

@@ -13,6 +13,7 @@ import structlog
 from core import jobs
 from core.context import Context
 from core.errors import UnavailableError
+from core.galleries import resume_deletions
 from core.generations import catch_up, drop_outlived
 from core.ids import made_at
 from core.keys import (
@@ -242,4 +243,5 @@ STEPS = (
     _sweep_uploads,
     drop_outlived,
     catch_up,
+    resume_deletions,
 )

@@ -44,6 +44,10 @@ class Galleries(Protocol):
         """Let that generation answer from now on; nothing else is written but `version`. NotFoundError without it."""
         ...
 
+    def forsaken(self, *, before: datetime, limit: int) -> tuple[Gallery, ...]:
+        """Galleries that are being deleted, but by no job: none is open, and none ended after `before`."""
+        ...
+
     def remove(self, gallery_id: UUID) -> None:
         """Delete the row with its images, indexes and concepts (vector tables are dropped by the caller)."""
         ...

@@ -1,11 +1,12 @@
 """Galleries."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
-from sqlalchemy import BindParameter, Row, Select, Uuid, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import BindParameter, Row, Select, Uuid, bindparam, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +22,14 @@ _IMAGE_COUNT = (
     .where(GalleryCountRow.gallery_id == GalleryRow.id)
     .scalar_subquery()
 )
+
+
+_FORSAKEN = text("""
+    galleries.deleting AND NOT EXISTS (
+        SELECT FROM jobs
+        WHERE jobs.tenant_id = galleries.tenant_id AND jobs.kind = 'delete' AND jobs.gallery_id = galleries.id
+            AND (finished_at IS NULL OR finished_at > :before))
+""")
 
 
 class SqlGalleries:
@@ -126,6 +135,11 @@ class SqlGalleries:
         )
         if self._transaction.execute(statement).rowcount == 0:
             raise NotFoundError("The gallery was deleted meanwhile.")
+
+    def forsaken(self, *, before: datetime, limit: int) -> tuple[Gallery, ...]:
+        """Galleries that are being deleted, but by no job: none is open, and none ended after `before`."""
+        statement = _select().where(_FORSAKEN.bindparams(before=before)).order_by(GalleryRow.id).limit(limit)
+        return tuple(map(_gallery, self._transaction.execute(statement)))
 
     def remove(self, gallery_id: UUID) -> None:
         """Delete the row with its images, indexes and concepts (vector tables are dropped by the caller)."""

@@ -1,24 +1,29 @@
 """Deleting a gallery while others still write to it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from PIL.Image import Image as Picture
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from cli.local.services import RunningServices
-from core import galleries, jobs
+from core import galleries, jobs, upkeep
 from core.context import Context
 from core.deletion import DeleteGalleryHandler
+from core.durable import UnitRun
 from core.embedder import Embedder
 from core.embedding import EmbedHandler
-from core.errors import ConflictError
-from core.models import JobState, Queue, UnitKind, Vectors
-from core.ports import UnitOfWorkFactory
+from core.errors import ConflictError, NotFoundError
+from core.models import ClaimedUnit, Job, JobKind, JobState, Queue, UnitKind, Vectors
+from core.ports import JobQuery, UnitOfWorkFactory
 from storage.objects import S3ObjectStore
 from tests.integration.core.importing import MeanColour, Shop, open_shop, picture
 from tests.integration.core.test_durable import Bell
+from tests.integration.core.test_upkeep import MovedClock
 from tests.integration.storage import builders
 from tests.unit.api.fakes import FakeClock
 
@@ -83,6 +88,43 @@ def test_images_that_went_before_their_turn_count_as_deleted(shop: Shop) -> None
     shop.run()
     ended = shop.job(deletion)
     assert (ended.state, ended.counters.total, ended.counters.deleted) == (JobState.SUCCEEDED, 2, 2)
+
+
+class Broken:
+    """What deletes galleries, on a bad day."""
+
+    def open(self, unit: ClaimedUnit, job: Job) -> UnitRun:  # noqa: ARG002 - the port's signature
+        raise NotFoundError("Something is missing.")
+
+
+def deletions(shop: Shop) -> list[Job]:
+    """Newest first."""
+    query = JobQuery(kind=JobKind.DELETE)
+    return list(jobs.list_jobs(shop.ctx, shop.principal, query, size=9, after=None).items)
+
+
+def test_a_deletion_that_failed_is_begun_again_by_upkeep_after_a_pause_and_once(shop: Shop) -> None:
+    clock = MovedClock()
+    ctx = replace(shop.ctx, clock=clock)
+    shop.imported({"red.png": picture("red")})
+    shop.handlers[UnitKind.DELETE_GALLERY] = Broken()
+    first = shop.ended(delete(shop))
+    assert first.state is JobState.FAILED
+    upkeep.run(ctx)
+    assert [job.id for job in deletions(shop)] == [first.id], "not at once, or it would go on for ever"
+    clock.ahead = galleries.DELETION_PAUSE + timedelta(minutes=1)
+    with capture_logs() as logs:
+        upkeep.run(ctx)
+        upkeep.run(ctx)
+    again, _ = deletions(shop)
+    assert [entry["job_id"] for entry in logs if entry["event"] == "gallery.deletion_resumed"] == [str(again.id)]
+    shop.handlers[UnitKind.DELETE_GALLERY] = DeleteGalleryHandler(ctx)
+    ended = shop.ended(again.id)
+    assert (ended.state, ended.counters.total, ended.counters.deleted) == (JobState.SUCCEEDED, 1, 1)
+    assert left(shop) == 0
+    clock.ahead *= 3
+    upkeep.run(ctx)
+    assert len(deletions(shop)) == 2
 
 
 def test_a_deletion_cannot_be_cancelled_halfway(shop: Shop) -> None:
