@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import structlog
 
 from core import generations
 from core.context import Context
 from core.embedder import Embedder, usable
-from core.errors import EncoderMismatchError, ModelLoadError, NotFoundError, UnavailableError
+from core.errors import EncoderMismatchError, ItemError, ModelLoadError, NotFoundError, UnavailableError
 from core.ids import new_id
 from core.items import Place, PlannedItem, Remote, fetch_failed, place, place_as_raw, superseded
 from core.jobs import rank
@@ -139,23 +140,8 @@ class _Embedding:
         distinct = list({id(encoder): encoder for encoder in self.encoders.values()}.values())
         sha256s = [sourced.draft.blob.sha256 for sourced in drafts]
         embedded = self.embedder.embed(self.job.tenant_id, sha256s, distinct)
-        good = usable(embedded.vectors[0])
-        failed = []
-        for row, sourced in enumerate(drafts):
-            if row in embedded.errors:
-                failed.append(_failed(sourced, embedded.errors[row].item_code, embedded.errors[row].detail))
-            elif not good[row]:
-                detail = "The encoder gave no finite vector for this picture; report it to the operator."
-                failed.append(_failed(sourced, "embedding_failed", detail))
         vectors = {index_id: embedded.vectors[distinct.index(encoder)] for index_id, encoder in self.encoders.items()}
-        return _EmbeddedBatch(
-            self.job,
-            self.gallery,
-            self.quota,
-            [sourced for sourced, there in zip(drafts, good, strict=True) if there],
-            {index_id: rows[good] for index_id, rows in vectors.items()},
-            failed,
-        )
+        return _EmbeddedBatch(self.job, self.gallery, self.quota, drafts, vectors, embedded.errors)
 
     def poison(self, item: int) -> ItemOutcome | None:
         """The item that keeps killing workers."""
@@ -174,24 +160,25 @@ def _planned(sourced: SourcedDraft) -> PlannedItem:
 
 @dataclass(frozen=True, slots=True)
 class _EmbeddedBatch:
-    """`vectors` by generation, a row for each draft."""
+    """`vectors` by generation, a row for each draft; `errors` by place among the drafts."""
 
     job: Job
     gallery: Gallery
     quota: Quota
     drafts: Sequence[SourcedDraft]
     vectors: Mapping[UUID, Vectors]
-    failed: Sequence[ItemOutcome]
+    errors: Mapping[int, ItemError]
 
     def write(self, uow: UnitOfWork) -> Sequence[ItemOutcome]:
         """Image rows and vectors together; rows that a newer job wrote stay as they are."""
         uow.indexes.hold(self.gallery.id)
         live = uow.indexes.live(self.gallery.id)
-        self._check_active(live)
-        names = [sourced.draft.external_id for sourced in self.drafts]
-        beyond = self.quota.beyond(uow, self.gallery, names)
-        kept = [sourced.draft for sourced in self.drafts if sourced.draft.external_id not in beyond]
+        good = usable(self._active_vectors(live))
+        drafts = [sourced for sourced, there in zip(self.drafts, good, strict=True) if there]
+        beyond = self.quota.beyond(uow, self.gallery, [sourced.draft.external_id for sourced in drafts])
+        kept = [sourced.draft for sourced in drafts if sourced.draft.external_id not in beyond]
         written = uow.images.upsert(self.gallery, kept, job_id=rank(self.job))
+        names = [sourced.draft.external_id for sourced in self.drafts]
         rows = [row for row, name in enumerate(names) if name in written]
         ids = [written[names[row]].image_id for row in rows]
         for index in live if rows else ():
@@ -203,15 +190,24 @@ class _EmbeddedBatch:
             else superseded(draft.external_id)
             for draft in kept
         ]
-        refused = [self.quota.exceeded(_planned(one)) for one in self.drafts if one.draft.external_id in beyond]
-        return [*through, *refused, *self.failed]
+        refused = [self.quota.exceeded(_planned(one)) for one in drafts if one.draft.external_id in beyond]
+        return [*through, *refused, *(self._unembedded(row) for row in np.flatnonzero(~good).tolist())]
 
-    def _check_active(self, live: Sequence[Index]) -> None:
+    def _unembedded(self, row: int) -> ItemOutcome:
+        error = self.errors.get(row)
+        if error is not None:
+            return _failed(self.drafts[row], error.item_code, error.detail)
+        detail = "The encoder gave no finite vector for this picture; report it to the operator."
+        return _failed(self.drafts[row], "embedding_failed", detail)
+
+    def _active_vectors(self, live: Sequence[Index]) -> Vectors:
+        """Of the generation that answers now: since they were computed, another may have become the active one."""
         active = next((index for index in live if index.state is IndexState.ACTIVE), None)
         if active is None:
             raise NotFoundError(f"The gallery `{self.gallery.name}` was deleted meanwhile.")
         if active.id not in self.vectors:
             raise UnavailableError("Another index became the active one meanwhile; the batch is embedded again.")
+        return self.vectors[active.id]
 
     def rings(self) -> Sequence[Queue]:
         """Nothing follows."""

@@ -302,6 +302,33 @@ def test_a_batch_that_was_embedded_for_what_no_longer_answers_is_embedded_again(
     assert library.shop.job(job).counters.updated == 1
 
 
+class BlindToPink(Darkness):
+    """Gives no finite vector for a pink picture."""
+
+    def encode_images(self, pictures: Sequence[Picture]) -> Vectors:
+        found = super().encode_images(pictures)
+        pink = [each.getpixel((0, 0)) == (255, 192, 203) for each in pictures]
+        found[pink] = np.nan
+        return found
+
+
+def test_a_picture_that_what_just_became_active_gives_no_vector_for_fails_alone(library: Library) -> None:
+    library.registry.encoders["dark"] = BlindToPink()
+    new = library.built(activate=Activation.MANUAL)
+    job = library.shop.submit({"red.png": picture("pink"), "blue.png": picture("beige")})
+    library.steps_until(job, UnitKind.EMBED)
+
+    def switch() -> None:
+        library.registry.before = None
+        library.activate(new)
+
+    library.registry.before = switch
+    assert library.step()
+    assert library.shop.items(job) == {"red.png": ("failed", "embedding_failed")}
+    assert library.shop.job(job).counters.updated == 1
+    assert library.pending(new) == 0
+
+
 class Fickle(Darkness):
     """Gives wrong vectors the first time that it sees a picture."""
 
