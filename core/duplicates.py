@@ -105,25 +105,26 @@ def label(phashes: NDArray[np.int64], tints: NDArray[np.int64], *, distance: int
     order = np.argsort(first)  # distinct looks by their first row, so that the smallest label is the oldest image
     nodes = np.argsort(order)[inverse.ravel()]
     rows = first[order]
-    found = _connected(len(rows), _neighbours(phashes[rows], tints[rows], distance))
-    return np.asarray(rows[found][nodes], np.int64)
+    labels = _groups_of_looks(phashes[rows], tints[rows], distance)
+    return np.asarray(rows[labels][nodes], np.int64)
 
 
-def _neighbours(phashes: NDArray[np.int64], tints: NDArray[np.int64], distance: int) -> NDArray[np.int64]:
-    """Pairs [m, 2] of distinct looks that are neighbours.
+def _groups_of_looks(phashes: NDArray[np.int64], tints: NDArray[np.int64], distance: int) -> Labels:
+    """For each of distinct looks the first one of its group.
 
     Hashes that differ in at most d bits agree in one of d + 1 bands at least, so only those that share a band are
-    compared (pigeonhole principle).
+    compared (pigeonhole principle), and of these only what is not of one group already: pictures of plain areas may
+    all have one hash, and then there are as many neighbours as pairs.
     """
-    unsigned = phashes.view(np.uint64)
-    found = [np.zeros((0, 2), np.int64)]
+    unsigned, labels = phashes.view(np.uint64), np.arange(len(phashes))
     for start, stop in pairwise(np.linspace(0, _BITS, distance + 2).astype(int)):
         band = unsigned >> np.uint64(start) & np.uint64((1 << int(stop - start)) - 1)
         for pairs in _sharing(band):
-            one, other = pairs[:, 0], pairs[:, 1]
+            one, other = pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]].T
             near = alike(phashes[one], tints[one], phashes[other], tints[other], distance=distance)
-            found.append(pairs[near])
-    return np.concatenate(found)
+            if near.any():
+                labels = _joined(labels, one[near], other[near])
+    return labels
 
 
 def _sharing(band: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
@@ -139,15 +140,15 @@ def _sharing(band: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
         yield np.stack([ordered[left], ordered[left + shift]], axis=1)
 
 
-def _connected(count: int, pairs: NDArray[np.int64]) -> Labels:
-    """Smallest node of each node's connected component: the smaller label wins until none changes."""
-    labels = np.arange(count)
+def _joined(labels: Labels, one: NDArray[np.int64], other: NDArray[np.int64]) -> Labels:
+    """The labels once these pairs are neighbours: the smaller one of each wins until none changes."""
+    left, right, joined = labels[one], labels[other], np.arange(len(labels))
     while True:
-        smaller = np.minimum(labels[pairs[:, 0]], labels[pairs[:, 1]])
-        after = labels.copy()
-        np.minimum.at(after, pairs[:, 0], smaller)
-        np.minimum.at(after, pairs[:, 1], smaller)
+        smaller = np.minimum(joined[left], joined[right])
+        after = joined.copy()
+        np.minimum.at(after, left, smaller)
+        np.minimum.at(after, right, smaller)
         after = after[after]
-        if np.array_equal(after, labels):
-            return labels
-        labels = after
+        if np.array_equal(after, joined):
+            return np.asarray(joined[labels], np.int64)
+        joined = after

@@ -1,5 +1,8 @@
 """Grouping by looks, against the plain definition."""
 
+import tracemalloc
+from itertools import product
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +62,14 @@ def test_another_colour_is_another_product() -> None:
 
 def test_many_equal_pictures_are_one_look() -> None:
     assert set(labels_of([5] * 30_000, [0] * 30_000, 10)) == {0}
+
+
+def test_neighbours_are_not_kept_pair_by_pair() -> None:
+    """Plain pictures of similar shades have one hash, and all of them are neighbours."""
+    shades = [red << 16 | green << 8 for red, green in product(range(MAX_TINT + 1), repeat=2)]
+    tracemalloc.start()
+    labels = labels_of([0] * len(shades), shades, 8)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert set(labels) == {0}
+    assert peak_bytes < 1000 * len(shades)
