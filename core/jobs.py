@@ -56,11 +56,9 @@ def closing_state(state: JobState, counters: Counters, *, failed: bool) -> JobSt
     if state is JobState.CANCELLING:
         return JobState.CANCELED
     went_through = counters.created + counters.updated + counters.unchanged + counters.deleted
-    if failed:
-        return JobState.PARTIALLY_SUCCEEDED if went_through and counters.failed else JobState.FAILED
-    if counters.failed:
-        return JobState.PARTIALLY_SUCCEEDED if went_through else JobState.FAILED
-    return JobState.SUCCEEDED
+    if failed or (counters.failed and not went_through):
+        return JobState.FAILED
+    return JobState.PARTIALLY_SUCCEEDED if counters.failed else JobState.SUCCEEDED
 
 
 def close_if_done(uow: UnitOfWork, job: Job) -> bool:

@@ -73,7 +73,8 @@ def test_a_row_that_cannot_be_read_keeps_the_mirror_from_removing(shop: Shop) ->
     rows = jsonl(*({"external_id": name, "image": "a.png"} for name in TEN[:9])) + b'{"external_id": "sku-9", \n'
     job = shop.imported({"m.jsonl": rows, "a.png": RED}, mode="mirror")
     assert job.error is not None
-    assert job.error["code"] == "mirror_guard"
+    assert (job.state, job.error["code"]) == (JobState.FAILED, "mirror_guard")
+    assert (job.counters.unchanged, job.counters.failed) == (9, 1)
     assert len(shop.contents()) == 10
 
 

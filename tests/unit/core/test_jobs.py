@@ -69,7 +69,7 @@ def test_every_open_state_can_end(state: JobState) -> None:
         (JobState.RUNNING, Counters(total=2, failed=2), False, JobState.FAILED),
         (JobState.RUNNING, Counters(total=0), False, JobState.SUCCEEDED),
         (JobState.RUNNING, Counters(total=9, created=4), True, JobState.FAILED),
-        (JobState.RUNNING, Counters(total=9, created=4, failed=1), True, JobState.PARTIALLY_SUCCEEDED),
+        (JobState.RUNNING, Counters(total=9, created=4, failed=1), True, JobState.FAILED),
         (JobState.CANCELLING, Counters(total=9, created=4, failed=1), False, JobState.CANCELED),
     ],
 )
