@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from api.runtime import context
 from api.schemas.jobs import JobOut, Links, job_out
+from core.documents import job_links
 from core.jobs import TERMINAL, JobView
 from core.models import Job, JobKind
 
@@ -40,19 +41,7 @@ def _job_url(job_id: UUID) -> str:
 
 def present(view: JobView) -> JobOut:
     """A job as JSON, with its links."""
-    url = _job_url(view.job.id)
-    deliveries = f"{url}/deliveries" if view.job.callback_url is not None else None
-    return job_out(
-        view,
-        Links(
-            self=url, items=f"{url}/items", cancel=f"{url}/cancel", retry=_retry_url(view.job), deliveries=deliveries
-        ),
-    )
-
-
-def _retry_url(job: Job) -> str | None:
-    ended_short = job.kind is JobKind.IMPORT and job.state in TERMINAL and job.counters.failed > 0
-    return f"{_job_url(job.id)}/retry" if ended_short else None
+    return job_out(view, Links.model_validate(job_links(view.job, _job_url(view.job.id))))
 
 
 def accepted(job: Job) -> Response:

@@ -9,6 +9,7 @@ from typing import Any
 
 from core import exports, querybatches, results
 from core.context import Context
+from core.jobs import TERMINAL
 from core.models import Counters, Job, JobKind
 
 
@@ -31,7 +32,19 @@ def job_document(ctx: Context, job: Job) -> dict[str, Any]:
         "result": _result(ctx, job),
         "error": job.error,
         "warnings": list(job.warnings),
-        "links": {"self": url, "items": f"{url}/items", "cancel": f"{url}/cancel", "deliveries": f"{url}/deliveries"},
+        "links": job_links(job, url),
+    }
+
+
+def job_links(job: Job, url: str) -> dict[str, str | None]:
+    """What belongs to a job, and what may be done with it, under the job's own URL."""
+    ended_short = job.kind is JobKind.IMPORT and job.state in TERMINAL and job.counters.failed > 0
+    return {
+        "self": url,
+        "items": f"{url}/items",
+        "cancel": f"{url}/cancel",
+        "retry": f"{url}/retry" if ended_short else None,
+        "deliveries": f"{url}/deliveries" if job.callback_url is not None else None,
     }
 
 

@@ -201,9 +201,12 @@ def test_the_body_is_the_job_as_the_api_shows_it_without_signed_urls(shop: Shop,
     sent = job_document(shop.ctx, job)
     assert sent == shown(shop.ctx, job, sent["links"])
     assert sent["result"]["results"][0]["attributes"] == {"price": 3}
-    other = shop.finished_job(receiver.url, error={"code": "a", "detail": "b"}, result={"files": []})
+    assert sent["links"]["retry"] is None
+    counters = Counters(total=2, created=1, failed=1)
+    other = shop.finished_job(receiver.url, error={"code": "a", "detail": "b"}, result={"files": []}, counters=counters)
     sent = job_document(shop.ctx, other)
     assert sent == shown(shop.ctx, other, sent["links"])
+    assert sent["links"]["retry"] == f"{sent['links']['self']}/retry"
 
 
 def shown(ctx: Context, job: Job, links: dict[str, str]) -> dict[str, Any]:
