@@ -17,6 +17,7 @@ from core.models import (
     JobKind,
     JobStage,
     JobState,
+    ListedOutcome,
     NewUnit,
     Outcome,
     Page,
@@ -217,7 +218,7 @@ def list_jobs(ctx: Context, principal: Principal, query: JobQuery, *, size: int,
 class ItemQuery:
     """Which outcomes of a job to list."""
 
-    outcome: Outcome | None
+    outcome: ListedOutcome | None
     size: int
     after: str | None
 
@@ -226,7 +227,8 @@ def list_items(ctx: Context, principal: Principal, job_id: UUID, query: ItemQuer
     """Outcomes of the job's items that are not plain success."""
     with ctx.uow() as uow:
         find(uow, principal, job_id)
-        return uow.items.page(job_id, outcome=query.outcome, size=query.size, after=query.after)
+        outcome = None if query.outcome is None else Outcome(query.outcome)
+        return uow.items.page(job_id, outcome=outcome, size=query.size, after=query.after)
 
 
 def cancel(ctx: Context, principal: Principal, job_id: UUID) -> Job:

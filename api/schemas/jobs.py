@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from api.long_poll import MAX_WAIT_S
 from api.schemas.common import Body, Finite, Name, PageOut, PageQuery, Reply
 from core.jobs import JobView
-from core.models import ItemOutcome, JobKind, JobStage, JobState, Outcome, Queue
+from core.models import ItemOutcome, JobKind, JobStage, JobState, ListedOutcome, Outcome, Queue
 
 
 class JobsQuery(PageQuery):
@@ -32,7 +32,7 @@ class PollQuery(Body):
 class ItemsQuery(PageQuery):
     """Query parameters of the listing of items."""
 
-    state: Outcome | None = None
+    state: ListedOutcome | None = None
 
 
 class Progress(Reply):

@@ -3,7 +3,18 @@
 from core.models.access import ApiKey, Principal, Scope
 from core.models.catalog import Attributes, Blob, Device, Gallery, Image, ImageDraft, ImageState, Page
 from core.models.feedback import Feedback, Kept
-from core.models.jobs import Counters, ItemOutcome, Job, JobKind, JobStage, JobState, Outcome, Phase, WaitingFor
+from core.models.jobs import (
+    Counters,
+    ItemOutcome,
+    Job,
+    JobKind,
+    JobStage,
+    JobState,
+    ListedOutcome,
+    Outcome,
+    Phase,
+    WaitingFor,
+)
 from core.models.queries import BatchPart, Candidate, Explanation, QueryParams, RerankOptions
 from core.models.schedules import Schedule, SkippedTick
 from core.models.sources import BucketObject, RemoteVersion, Upload
@@ -68,6 +79,7 @@ __all__ = [
     "JobStage",
     "JobState",
     "Kept",
+    "ListedOutcome",
     "NewUnit",
     "Outcome",
     "Page",

@@ -60,6 +60,13 @@ class Outcome(StrEnum):
     CANCELED = "canceled"
 
 
+class ListedOutcome(StrEnum):
+    """The outcomes that may need a reason; items that ended otherwise are counted, and not listed one by one."""
+
+    UNCHANGED = Outcome.UNCHANGED.value
+    FAILED = Outcome.FAILED.value
+
+
 @dataclass(frozen=True, slots=True)
 class Counters:
     """Progress of a job. `total` is None until planning ends; then the sum always adds up."""

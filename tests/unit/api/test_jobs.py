@@ -135,7 +135,19 @@ def test_items_as_json_lines_and_table(call: Caller, job: dict[str, Any], world:
     assert [json.loads(line) for line in lines.text.splitlines()] == expected
     table = call("GET", path, headers={"Accept": "text/csv"})
     assert list(csv.DictReader(StringIO(table.text))) == expected
-    assert call("GET", path, query_string={"state": "canceled"}).json == {"items": [], "next_page_token": None}
+    assert call("GET", path, query_string={"state": "unchanged"}).json == {"items": [], "next_page_token": None}
+
+
+@pytest.mark.parametrize("state", ["created", "updated", "deleted", "canceled", "lost"])
+def test_items_are_not_asked_for_by_an_outcome_that_is_never_listed(
+    call: Caller, job: dict[str, Any], state: str
+) -> None:
+    problem = assert_problem(
+        call("GET", f"/jobs/{job['id']}/items", query_string={"state": state}), 422, "invalid_input"
+    )
+    (error,) = problem["errors"]
+    assert error["pointer"] == "/state"
+    assert "'unchanged' or 'failed'" in error["detail"]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
