@@ -10,20 +10,22 @@ from core.models import Job, JobKind, JobStage, Principal, Queue
 from core.ports import UnitOfWork
 
 
-def retry(ctx: Context, principal: Principal, job_id: UUID) -> Job:
+def retry(ctx: Context, principal: Principal, job_id: UUID, *, callback_url: str | None = None) -> Job:
     """Queue a retry; while one is open, that one is returned.
 
-    ConflictError while the job itself runs, when no item failed that could go through now, and when a newer mirror
-    import has decided what the gallery holds. NotFoundError when job or gallery are gone.
+    ConflictError while the job itself runs, when no item failed that could go through now, when a newer mirror import
+    has decided what the gallery holds, and when the open retry calls back elsewhere than asked. NotFoundError when job
+    or gallery are gone.
     """
+    jobs.check_callback(callback_url)
     with ctx.uow() as uow:
         job = jobs.find(uow, principal, job_id)
         uow.jobs.lock(job_id)  # of two retries at once the second finds the first
         _check(uow, job)
         open_retry = uow.jobs.open_retry_of(job_id)
         if open_retry is not None:
-            return jobs.find(uow, principal, open_retry)
-        again = _queue(ctx, uow, principal, job)
+            return _joined(jobs.find(uow, principal, open_retry), callback_url)
+        again = _queue(ctx, uow, principal, job, callback_url)
         uow.commit()
     ctx.doorbell.ring(Queue.INGEST)
     return again
@@ -45,13 +47,24 @@ def _check(uow: UnitOfWork, job: Job) -> None:
         )
 
 
-def _queue(ctx: Context, uow: UnitOfWork, principal: Principal, job: Job) -> Job:
+def _joined(open_retry: Job, callback_url: str | None) -> Job:
+    if callback_url not in {None, open_retry.callback_url}:
+        raise ConflictError(
+            f"A retry of this job is open already, as job {open_retry.id}, and it does not call back to this URL:"
+            " poll it, or ask again without `callback_url`."
+        )
+    return open_retry
+
+
+def _queue(ctx: Context, uow: UnitOfWork, principal: Principal, job: Job, callback_url: str | None) -> Job:
     gallery = None if job.gallery_id is None else uow.galleries.by_id(job.gallery_id)
     if gallery is None or gallery.deleting:
         raise ConflictError(f"The gallery `{job.gallery_name}` is gone; there is nothing to import into.")
     first = jobs.rank(job)
     params = {"mode": imports.UPSERT, "files": [], "retry_of": str(job.id), "rank": str(first)}
-    spec = jobs.JobSpec(kind=JobKind.IMPORT, stage=JobStage.PLANNING, gallery=gallery, params=params)
+    spec = jobs.JobSpec(
+        kind=JobKind.IMPORT, stage=JobStage.PLANNING, gallery=gallery, params=params, callback_url=callback_url
+    )
     again = jobs.new_job(ctx, principal, spec)
     uow.jobs.add(again)
     uow.units.add([imports.plan_unit(again)])

@@ -15,6 +15,7 @@ from api.paging import MAX_PAGE_SIZE, every, page_key, page_token
 from api.replies import NDJSON, accepted, job_headers, json_reply, not_modified, present, unchanged
 from api.requests import waiting
 from api.runtime import context, runtime
+from api.schemas.common import CallbackQuery
 from api.schemas.jobs import ItemOut, ItemPage, ItemsQuery, JobOut, JobPage, JobsQuery, PollQuery, item_out
 from core import exports, jobs, querybatches, results, retries
 from core.context import Context
@@ -97,11 +98,12 @@ def cancel_job(job_id: UUID) -> Response:
 
 @bp.post("/jobs/<uuid:job_id>/retry")
 @protected(Scope.WRITE)
+@bp.input(CallbackQuery, location="query")
 @bp.output(JobOut, 202)
 @idempotent
-def retry_job(job_id: UUID) -> Response:
+def retry_job(job_id: UUID, query_data: CallbackQuery) -> Response:
     """Import again what failed, as a new job. While a retry of the job is open, that one is returned."""
-    return accepted(retries.retry(context(), principal(), job_id))
+    return accepted(retries.retry(context(), principal(), job_id, callback_url=query_data.callback_url))
 
 
 def _brief(job: Job) -> jobs.JobView:

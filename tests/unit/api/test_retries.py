@@ -77,6 +77,19 @@ def test_what_failed_is_retried_by_a_new_job(call: Caller, world: World, job: di
     assert call("POST", f"/jobs/{job['id']}/retry").json["id"] == again["id"]
 
 
+def test_a_retry_calls_back(call: Caller, world: World, job: dict[str, Any]) -> None:
+    end(world, job, planned={"external_id": "1.jpg"})
+    path, hook = f"/jobs/{job['id']}/retry", {"callback_url": "https://shop.example/hook"}
+    problem = assert_problem(call("POST", path, query_string={"callback_url": "shop.example"}), 422, "invalid_input")
+    assert problem["errors"][0]["pointer"] == "/callback_url"
+    again = call("POST", path, query_string=hook).json
+    assert world.store.jobs.rows[UUID(again["id"])].callback_url == hook["callback_url"]
+    assert [call("POST", path, query_string=query).json["id"] for query in (hook, {})] == [again["id"], again["id"]]
+    other = call("POST", path, query_string={"callback_url": "https://shop.example/other"})
+    assert again["id"] in assert_problem(other, 409, "conflict")["detail"]
+    assert len(world.store.jobs.rows) == 2
+
+
 def test_a_key_makes_one_retry_of_two_requests(call: Caller, world: World, job: dict[str, Any]) -> None:
     end(world, job, planned={"external_id": "1.jpg"})
     answers = [call("POST", f"/jobs/{job['id']}/retry", headers={"Idempotency-Key": "k"}) for _ in range(2)]
