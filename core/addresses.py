@@ -28,12 +28,17 @@ def is_url_list_name(name: str) -> bool:
     return name.lower().endswith(".txt")
 
 
-def remote(address: str, prefixes: ImportPrefixes) -> Remote:
-    """Where to fetch from. ItemError `bad_url`, `url_refused`, or `bucket_refused` where the tenant may not read."""
+def check_address(address: str, prefixes: ImportPrefixes) -> None:
+    """ItemError `bad_url`, `url_refused`, or `bucket_refused` where the tenant may not read."""
     if is_s3(address):
         prefixes.check(parse_s3(address))
-        return Remote(address)
-    parse_url(address)
+    else:
+        parse_url(address)
+
+
+def remote(address: str, prefixes: ImportPrefixes) -> Remote:
+    """Where to fetch from. ItemError as in `check_address`."""
+    check_address(address, prefixes)
     return Remote(address)
 
 

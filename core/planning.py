@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from core import mirror
-from core.addresses import bucket_items
+from core.addresses import bucket_items, check_address
 from core.buckets import ImportPrefixes, import_prefixes, parse_s3
 from core.context import Context
-from core.errors import NotFoundError
+from core.errors import ItemError, NotFoundError
 from core.imports import StoredFile, verify
 from core.ingest import fetch_unit
-from core.items import Planned, PlannedDelete, PlannedItem, failed, planned_item
+from core.items import Planned, PlannedDelete, PlannedItem, Remote, failed, fetch_failed, planned_item
 from core.models import (
     ClaimedUnit,
     Gallery,
@@ -64,7 +64,7 @@ class _Plan:
         del start, stop
         if "retry_of" in self.job.params:
             retried = UUID(self.job.params["retry_of"])
-            return _Cut(self.ctx, self.job, self.gallery, lambda uow: _failed_items(uow, retried))
+            return _Cut(self.ctx, self.job, self.gallery, lambda uow: _failed_items(uow, retried, self.prefixes))
         if "s3_prefix" in self.job.params:
             prefix = parse_s3(self.job.params["s3_prefix"])
             return _Cut(self.ctx, self.job, self.gallery, lambda _: bucket_items(self.remotes.buckets, prefix))
@@ -147,13 +147,23 @@ def without_repeats(planned: Iterable[Planned]) -> Iterator[Planned]:
             yield item
 
 
-def _failed_items(uow: UnitOfWork, job_id: UUID) -> Iterator[Planned]:
+def _failed_items(uow: UnitOfWork, job_id: UUID, prefixes: ImportPrefixes) -> Iterator[Planned]:
     """What failed in a job: to be fetched again where that can help, else with the same outcome as before."""
     after: str | None = None
     while True:
         page = uow.items.page(job_id, outcome=Outcome.FAILED, size=_FAILED_PAGE, after=after)
         for item in page.items:
-            yield item if item.planned is None else planned_item(item.planned)
+            yield item if item.planned is None else _planned_again(planned_item(item.planned), prefixes)
         after = page.next_key
         if after is None:
             return
+
+
+def _planned_again(item: PlannedItem, prefixes: ImportPrefixes) -> Planned:
+    """The operator may have closed since what was open to the first import; a retry may find it open again."""
+    try:
+        if isinstance(item.place, Remote):
+            check_address(item.place.url, prefixes)
+    except ItemError as error:
+        return fetch_failed(item, error.item_code, error.detail)
+    return item

@@ -69,6 +69,7 @@ class World:
     objects: CountingStore
     buckets: CountingBuckets
     s3: Minio
+    remotes: Remotes
 
     def submit(self, **source: Any) -> UUID:
         return imports.submit(self.shop.ctx, self.shop.principal, NewImport(self.shop.gallery.name, **source)).id
@@ -82,6 +83,12 @@ class World:
     def manifest(self, *names: str, color: str = "any") -> dict[str, bytes]:
         rows = [{"external_id": name, "image": self.site.url(f"/{name}.png"), "color": color} for name in names]
         return {"m.jsonl": jsonl(*rows)}
+
+    def open_prefixes(self, *prefixes: str) -> None:
+        """As after a restart with other SETR_IMPORT_PREFIXES."""
+        settings = self.shop.ctx.settings.model_copy(update={"import_prefixes": {"shop": list(prefixes)}})
+        self.shop.ctx = replace(self.shop.ctx, settings=settings)
+        self.shop.handlers[UnitKind.PLAN] = PlanHandler(self.shop.ctx, self.remotes)
 
     def forget(self) -> None:
         self.site.forget()
@@ -118,7 +125,7 @@ def world(uow_factory: UnitOfWorkFactory, engine: Engine, services: RunningServi
         s3 = s3_client(settings, settings.s3_endpoint)
         if not s3.bucket_exists(BUCKET):
             s3.make_bucket(BUCKET)
-        yield World(shop, site, objects, buckets, s3)
+        yield World(shop, site, objects, buckets, s3, remotes)
         web.close()
         objects.delete(list(objects.keys("")))
         for found in list(s3.list_objects(BUCKET, recursive=True)):
@@ -310,6 +317,23 @@ def test_rows_may_name_objects(world: World) -> None:
     assert world.buckets.sent == ["open/1.png"]
 
 
+def test_a_retry_reads_only_what_is_open_by_then(world: World) -> None:
+    prefix = f"s3://{BUCKET}/open/"
+    world.store("open/1.png", b"no picture yet")
+    first = world.imported(s3_prefix=prefix)
+    assert world.shop.items(first.id) == {"1.png": ("failed", "not_an_image")}
+    world.store("open/1.png", picture("red"))
+
+    world.forget()
+    world.open_prefixes()
+    refused = world.shop.ended(world.shop.retry(first.id).id)
+    assert world.shop.items(refused.id) == {"1.png": ("failed", "bucket_refused")}
+    assert world.buckets.asked == []
+
+    world.open_prefixes(prefix)
+    assert progress(world.shop.ended(world.shop.retry(refused.id).id)) == {"created": 1}
+
+
 def test_an_object_that_rows_name_is_sent_once(world: World) -> None:
     world.store("open/1.png", picture("red"))
     row = {"external_id": "a", "image": f"s3://{BUCKET}/open/1.png"}
@@ -323,9 +347,7 @@ def test_an_object_that_rows_name_is_sent_once(world: World) -> None:
 
 
 def test_a_bucket_that_is_not_there_fails_the_job(world: World) -> None:
-    prefixes = {"shop": ["s3://not-there/"]}
-    settings = world.shop.ctx.settings.model_copy(update={"import_prefixes": prefixes})
-    world.shop.ctx = replace(world.shop.ctx, settings=settings)
+    world.open_prefixes("s3://not-there/")
     job = world.imported(s3_prefix="s3://not-there/")
     assert job.state is JobState.FAILED
     assert job.error is not None
