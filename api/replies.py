@@ -13,7 +13,7 @@ from api.runtime import context
 from api.schemas.jobs import JobOut, Links, job_out
 from core.documents import job_links
 from core.jobs import TERMINAL, JobView
-from core.models import Job, JobKind
+from core.models import Job, JobKind, WaitingFor
 
 NDJSON = "application/x-ndjson"
 QUERY_RETRY_AFTER_S = 1
@@ -63,13 +63,18 @@ def job_headers(view: JobView, *, now: datetime) -> dict[str, str]:
     enough that nobody is left with expired URLs of a result.
     """
     job, waiting = view.job, view.waiting_for
-    parts = [str(job.version), f"{waiting.queue}-{waiting.consumers}" if waiting else "moving"]
+    parts = [str(job.version), _waiting_tag(waiting) if waiting else "moving"]
     if job.kind in {JobKind.QUERY, JobKind.QUERY_BATCH, JobKind.EXPORT} and job.result is not None:
         parts.append(str(int(now.timestamp() / (context().settings.presigned_ttl_s / 2))))
     headers = {"ETag": f'W/"{".".join(parts)}"', "Cache-Control": "private, no-cache"}
     if job.state not in TERMINAL:
         headers["Retry-After"] = str(_retry_after(job))
     return headers
+
+
+def _waiting_tag(waiting: WaitingFor) -> str:
+    until = waiting.until.isoformat() if waiting.until else "due"
+    return f"{waiting.queue}-{waiting.consumers}-{until}"
 
 
 def not_modified(headers: Mapping[str, str]) -> bool:

@@ -29,7 +29,8 @@ class WaitingFor(TypedDict):
 
     queue: str
     consumers: int
-    since: str
+    since: str | None
+    until: str | None
 
 
 class JobError(TypedDict):

@@ -53,7 +53,10 @@ class Waiting(Reply):
 
     queue: Queue
     consumers: int = Field(description="Live workers that take from the queue.")
-    since: datetime
+    since: datetime | None = Field(description="It waits for a worker since then; null while it is put off.")
+    until: datetime | None = Field(
+        description="What could not be done for a passing reason is tried again then; null when it waits for a worker."
+    )
 
 
 class JobError(Reply):

@@ -122,11 +122,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """Why nothing moves: the queue, how many workers take from it, and since when the job waits."""
+    """Why nothing moves: the queue, how many workers take from it, and since when the job waits for one of them.
+
+    Or, when all that is left was put off, until when: one of the two is None.
+    """
 
     queue: Queue
     consumers: int
-    since: datetime
+    since: datetime | None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

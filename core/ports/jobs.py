@@ -57,7 +57,7 @@ class Jobs(Protocol):
     def watched(
         self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta
     ) -> tuple[Job, WaitingFor | None] | None:
-        """The tenant's job, and what it waits for: its oldest due unit, when none is running, and the live workers."""
+        """The tenant's job, and what it waits for when none of its units runs: the oldest due, or else the next."""
         ...
 
     def lock(self, job_id: UUID) -> Job | None:

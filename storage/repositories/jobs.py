@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, delete, func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from core.models import Counters, Job, JobKind, JobStage, JobState, Outcome, Page, Phase, Queue, WaitingFor
+from core.models import DEFERRED, Counters, Job, JobKind, JobStage, JobState, Outcome, Page, Phase, Queue, WaitingFor
 from core.ports import JobQuery
 from storage.arrays import any_id
 from storage.repositories.deletions import delete_some
@@ -60,22 +60,26 @@ _OPEN_RETRY = text("""
     ORDER BY retry.id LIMIT 1
 """)
 
-
-# A poll is this one statement, so nobody's own row is asked for twice.
+# A poll is this one statement, so nobody's own row is asked for twice. Looking for what is put off reads all that is
+# pending, so it is done only where nothing is due.
 _WATCHED = text("""
-    SELECT jobs.*, due.queue AS due_queue, due.not_before AS due_since, (
+    SELECT jobs.*, coalesce(due.queue, put_off.queue) AS queue, due.not_before AS since, put_off.not_before AS until, (
             SELECT count(*) FROM workers
-            WHERE due.queue = ANY (queues) AND beat_at > clock_timestamp() - CAST(:alive_within AS interval)
-        ) AS consumers
-    FROM jobs LEFT JOIN LATERAL (
+            WHERE coalesce(due.queue, put_off.queue) = ANY (queues)
+                AND beat_at > clock_timestamp() - CAST(:alive_within AS interval)) AS consumers
+    FROM jobs CROSS JOIN LATERAL (
+        SELECT jobs.finished_at IS NULL
+            AND NOT EXISTS (SELECT FROM work_units WHERE job_id = jobs.id AND state = 'running') AS idle) AS units
+    LEFT JOIN LATERAL (
         SELECT queue, not_before FROM work_units
-        WHERE job_id = jobs.id AND state = 'pending' AND not_before <= clock_timestamp()
-            AND jobs.finished_at IS NULL
-            AND NOT EXISTS (SELECT FROM work_units WHERE job_id = jobs.id AND state = 'running')
+        WHERE idle AND job_id = jobs.id AND state = 'pending' AND not_before <= now()
         ORDER BY work_units.id LIMIT 1) AS due ON true
+    LEFT JOIN LATERAL (
+        SELECT queue, not_before FROM work_units
+        WHERE idle AND due.queue IS NULL AND job_id = jobs.id AND state = 'pending' AND not_before < :deferred
+        ORDER BY not_before LIMIT 1) AS put_off ON true
     WHERE jobs.id = :job_id AND tenant_id = :tenant_id
 """)
-
 
 _PHASES = text("SELECT id, state, stage FROM jobs WHERE id = ANY (:job_ids)")
 
@@ -122,12 +126,12 @@ class SqlJobs:
     def watched(
         self, tenant_id: UUID, job_id: UUID, *, alive_within: timedelta
     ) -> tuple[Job, WaitingFor | None] | None:
-        """The tenant's job, and what it waits for: its oldest due unit, when none is running, and the live workers."""
-        asked = {"tenant_id": tenant_id, "job_id": job_id, "alive_within": alive_within}
+        """The tenant's job, and what it waits for when none of its units runs: the oldest due, or else the next."""
+        asked = {"tenant_id": tenant_id, "job_id": job_id, "alive_within": alive_within, "deferred": DEFERRED}
         row = self._transaction.execute(_WATCHED, asked).one_or_none()
         if row is None:
             return None
-        waiting = None if row.due_queue is None else WaitingFor(Queue(row.due_queue), row.consumers, row.due_since)
+        waiting = row.queue and WaitingFor(Queue(row.queue), row.consumers, row.since, row.until)
         return _job(row), waiting
 
     def lock(self, job_id: UUID) -> Job | None:

@@ -105,6 +105,22 @@ def test_an_import_stores_files_job_and_unit(call: Call, ctx: Context, gallery: 
     assert polled["waiting_for"]["consumers"] == 0
 
 
+def test_a_job_says_until_when_it_is_put_off(call: Call, ctx: Context, gallery: str) -> None:
+    job = call("POST", f"/galleries/{gallery}/imports", data={"file": (BytesIO(b"x"), "a.jpg")}).json
+    path = f"/jobs/{job['id']}"
+    due = call("GET", path)
+    with ctx.uow() as uow:
+        unit = uow.units.claim([Queue.INGEST], worker="test", lease=timedelta(seconds=5))
+        assert unit is not None
+        assert uow.units.release(unit.id, unit.lease_token, delay=timedelta(minutes=5))
+        uow.commit()
+    put_off = call("GET", path, headers={"If-None-Match": due.headers["ETag"]})
+    assert put_off.status_code == 200
+    waiting = put_off.json["waiting_for"]
+    assert (waiting["queue"], waiting["consumers"], waiting["since"]) == ("ingest", 0, None)
+    assert waiting["until"] > due.json["waiting_for"]["since"]
+
+
 def test_images(call: Call, ctx: Context, gallery: str) -> None:
     names = add_images(ctx, gallery_id(call, gallery), 10)
     path = f"/galleries/{gallery}/images"

@@ -238,14 +238,24 @@ def test_a_job_waits_when_none_of_its_units_runs(uow_factory: UnitOfWorkFactory)
     _, waiting = watched()
     assert waiting is not None
     assert (waiting.queue, waiting.consumers) == (Queue.INGEST, 0)
+    assert waiting.since is not None
     assert before - timedelta(seconds=5) < waiting.since < datetime.now(UTC) + timedelta(seconds=5)
     with uow_factory() as uow:
         uow.workers.beat(WorkerBeat("one", (Queue.EMBED, Queue.INGEST), "cpu", 1, "here"))
         uow.workers.beat(WorkerBeat("two", (Queue.QUERY,), "cpu", 2, "here"))
         uow.commit()
     assert watched()[1] == replace(waiting, consumers=1)
-    claimed_one(uow_factory)
-    assert watched()[1] is None
+    for put_off in (timedelta(minutes=5), timedelta(minutes=1)):
+        held = claimed_one(uow_factory)
+        assert watched()[1] is None
+        with uow_factory() as uow:
+            assert uow.units.release(held.id, held.lease_token, delay=put_off)
+            uow.commit()
+    _, waiting = watched()
+    assert waiting is not None
+    assert (waiting.queue, waiting.consumers, waiting.since) == (Queue.INGEST, 1, None)
+    assert waiting.until is not None
+    assert before < waiting.until < datetime.now(UTC) + timedelta(minutes=2)
 
 
 def test_units_that_give_way_come_after_those_of_every_tenant(uow_factory: UnitOfWorkFactory) -> None:

@@ -51,7 +51,7 @@ def test_links_follow_the_public_url(call: Caller, job: dict[str, Any]) -> None:
 
 def test_it_says_what_it_waits_for(call: Caller, job: dict[str, Any], world: World) -> None:
     body = call("GET", f"/jobs/{job['id']}").json
-    assert body["waiting_for"] == {"queue": "query", "consumers": 0, "since": "2026-11-23T12:00:00Z"}
+    assert body["waiting_for"] == {"queue": "query", "consumers": 0, "since": "2026-11-23T12:00:00Z", "until": None}
     world.store.workers.counts[Queue.QUERY] = 2
     assert call("GET", f"/jobs/{job['id']}").json["waiting_for"]["consumers"] == 2
 
