@@ -123,7 +123,7 @@ def test_an_adapter_counts_after_a_shared_prefix_too(family: str, dtype: str, to
     spec = f"hf:{base}+lora={write_adapter(base, tmp_path / 'lora')}"
 
     def scores(spec: str, *, share_prefix: bool) -> list[float]:
-        settings = Settings(reranker=spec, rerank_batch=3, dtype=dtype)  # type: ignore[arg-type]
+        settings = Settings(reranker=spec, rerank_batch=3, dtype=dtype)
         return build_judge(settings, share_prefix=share_prefix).score(REFERENCE, "red with blue", CANDIDATES)
 
     plain = scores(spec, share_prefix=False)
