@@ -9,6 +9,7 @@ from PIL.Image import Image as Picture
 
 from core.ports import Judge, JudgeIdentity
 from core.settings import Settings
+from retrieval.prompt import PROMPT_VERSION
 from retrieval.specs import JudgeSource
 
 _KEY_BYTES = 16
@@ -80,8 +81,8 @@ class RememberingJudge:
 
 
 def verdicts_of(source: JudgeSource, settings: Settings, folder: Path) -> Verdicts:
-    """The file in `folder` for a judge as it is now: its weights, its template and its calibration decide the name."""
-    content = hashlib.sha256(f"{source} {settings.device} {settings.dtype}".encode())
+    """The file in `folder` for a judge as it is now: weights, templates, prompt and calibration decide the name."""
+    content = hashlib.sha256(f"{source} {settings.device} {settings.dtype} {PROMPT_VERSION}".encode())
     for part in (source.base, source.lora):
         if part is not None and Path(part).is_dir():
             for path in sorted(path for path in Path(part).rglob("*") if path.is_file()):
