@@ -3,7 +3,7 @@
 Every step works in short transactions, may be killed at any point, and may run twice at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice, product
 from uuid import UUID
@@ -27,7 +27,7 @@ from core.keys import (
     uploads_prefix,
 )
 from core.models import Job
-from core.ports import BlobRef
+from core.ports import BlobRef, UnitOfWork
 
 log = structlog.get_logger()
 
@@ -56,14 +56,24 @@ def run(ctx: Context, *, stopping: Stopping = lambda: False) -> None:
 
 def _end_unanswered(ctx: Context, stopping: Stopping) -> int:
     """Fail queries that outlived their retention without an answer, and delete their pictures. Returns how many."""
+    return _job_by_job(ctx, stopping, lambda uow: uow.jobs.unanswered(ctx.clock.now(), limit=SWEEP), _give_up)
+
+
+def _job_by_job(
+    ctx: Context,
+    stopping: Stopping,
+    find: Callable[[UnitOfWork], Sequence[Job]],
+    end: Callable[[Context, Job], None],
+) -> int:
+    """End jobs that `find` finds, `SWEEP` at most at a time, until it finds fewer. Returns how many."""
     count = 0
     while not stopping():
         with ctx.uow() as uow:
-            unanswered = uow.jobs.unanswered(ctx.clock.now(), limit=SWEEP)
-        for job in unanswered:
-            _give_up(ctx, job)
-        count += len(unanswered)
-        if len(unanswered) < SWEEP:
+            found = find(uow)
+        for job in found:
+            end(ctx, job)
+        count += len(found)
+        if len(found) < SWEEP:
             break
     return count
 
@@ -84,16 +94,7 @@ def expire_jobs(ctx: Context, stopping: Stopping) -> int:
 
     Objects go first: as long as the row is there, somebody knows what is still to be deleted.
     """
-    count = 0
-    while not stopping():
-        with ctx.uow() as uow:
-            expired = uow.jobs.expired(ctx.clock.now(), limit=SWEEP)
-        for job in expired:
-            _forget(ctx, job)
-        count += len(expired)
-        if len(expired) < SWEEP:
-            break
-    return count
+    return _job_by_job(ctx, stopping, lambda uow: uow.jobs.expired(ctx.clock.now(), limit=SWEEP), _forget)
 
 
 def _forget(ctx: Context, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import click
 from rich.console import Console
@@ -68,6 +69,9 @@ def counts_line(job: Job) -> str:
     waiting = job.get("waiting_for")
     if waiting is not None and not waiting["consumers"]:
         parts.append(f"[yellow]no worker takes from queue {escape(waiting['queue'])}[/yellow]")
+    elif waiting is not None and waiting["until"] is not None:
+        until = datetime.fromisoformat(waiting["until"]).astimezone()
+        parts.append(f"[yellow]tried again at {until:%H:%M:%S}[/yellow]")
     return "  ".join(parts)
 
 

@@ -3,6 +3,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -262,12 +263,18 @@ def test_jobs_lists_with_a_filter(setr: Setr, server: ScriptedServer) -> None:
     assert dict(server.requests[0].url.params) == {"state": "running", "page_size": "20"}
 
 
-def test_a_waiting_job_says_which_queue_has_no_worker(setr: Setr, server: ScriptedServer) -> None:
-    waiting = {"queue": "embed", "consumers": 0, "since": "2026-01-01T00:00:00Z"}
-    ends(server, {**job_json("running", pending=5), "waiting_for": waiting})
+@pytest.mark.parametrize(
+    ("waiting", "said"),
+    [
+        ({"consumers": 0, "since": "2026-01-01T00:00:00Z", "until": None}, "no worker takes from queue embed"),
+        ({"consumers": 1, "since": None, "until": "2026-01-01T00:00:07Z"}, ":00:07"),
+    ],
+)
+def test_a_waiting_job_says_for_what(setr: Setr, server: ScriptedServer, waiting: dict[str, Any], said: str) -> None:
+    ends(server, {**job_json("running", pending=5), "waiting_for": {"queue": "embed", **waiting}})
     result = setr("jobs", "job-1")
     assert result.exit_code == 0
-    assert "no worker takes from queue embed" in result.output
+    assert said in result.output
 
 
 def test_jobs_can_wait_and_exits_like_an_import(setr: Setr, server: ScriptedServer) -> None:
