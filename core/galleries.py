@@ -166,8 +166,7 @@ def _resume_deletion(ctx: Context, gallery_id: UUID) -> bool:
         gallery = _forsaken(ctx, uow).get(gallery_id)
         if gallery is None:
             return False
-        somebody = Principal(tenant_id=gallery.tenant_id, key_id=UUID(int=0), scopes=frozenset())
-        job = _add_deletion(ctx, uow, somebody, gallery)
+        job = _add_deletion(ctx, uow, Principal.nobody(gallery.tenant_id), gallery)
         uow.commit()
     log.warning("gallery.deletion_resumed", gallery_id=str(gallery_id), job_id=str(job.id))
     ctx.doorbell.ring(Queue.MAINTENANCE)

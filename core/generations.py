@@ -332,7 +332,6 @@ def catch_up(ctx: Context, stopping: Callable[[], bool]) -> int:
 
 
 def _continue(ctx: Context, index: Index) -> bool:
-    somebody = Principal(tenant_id=index.tenant_id, key_id=UUID(int=0), scopes=frozenset())
     with ctx.uow() as uow:
         uow.indexes.hold(index.gallery_id, alone=True)
         gallery, now = uow.galleries.by_id(index.gallery_id), uow.indexes.get(index.id)
@@ -340,7 +339,9 @@ def _continue(ctx: Context, index: Index) -> bool:
             return False
         if uow.jobs.open_reindex(gallery.id) is not None:
             return False
-        job, unit = _job(ctx, somebody, gallery, index, NewIndex(gallery.name, activate=Activation.MANUAL))
+        job, unit = _job(
+            ctx, Principal.nobody(index.tenant_id), gallery, index, NewIndex(gallery.name, activate=Activation.MANUAL)
+        )
         uow.jobs.add(job)
         uow.units.add([unit])
         uow.commit()

@@ -24,8 +24,6 @@ from core.ports import UnitOfWork
 log = structlog.get_logger()
 
 SWEEP = 100
-NOBODY = UUID(int=0)
-"""The key of what no request asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +174,7 @@ def _start(ctx: Context, gallery_id: UUID, now: datetime) -> bool:
 
 
 def _prepare(ctx: Context, uow: UnitOfWork, schedule: Schedule) -> tuple[Job, NewUnit]:
-    principal = Principal(tenant_id=schedule.tenant_id, key_id=NOBODY, scopes=frozenset())
+    principal = Principal.nobody(schedule.tenant_id)
     if schedule.params["source"] is None:
         new = NewIndex(schedule.gallery_name, callback_url=schedule.params["callback_url"])
         return generations.prepare(ctx, uow, principal, new)

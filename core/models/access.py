@@ -27,6 +27,11 @@ class Principal:
     scopes: frozenset[Scope]
     requests_per_minute: int | None = None
 
+    @staticmethod
+    def nobody(tenant_id: UUID) -> "Principal":
+        """For what the service does in a tenant's name by itself, without a request: no key, no scopes."""
+        return Principal(tenant_id=tenant_id, key_id=UUID(int=0), scopes=frozenset())
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:

@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, text
@@ -87,25 +87,26 @@ def test_one_of_two_simultaneous_requests_gets_the_key(uow_factory: UnitOfWorkFa
     assert found.count(NOTHING_YET) == 7
 
 
-def test_a_reservation_whose_process_died_is_taken_over(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
+def reserved_an_hour_ago(uow_factory: UnitOfWorkFactory, engine: Engine) -> UUID:
+    """A tenant whose key `k` has been reserved, and not renewed since."""
     tenant_id = add_tenant(uow_factory)
     with uow_factory() as uow:
         uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE)
         uow.commit()
     with engine.begin() as connection:
         connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '1 hour'"))
+    return tenant_id
+
+
+def test_a_reservation_whose_process_died_is_taken_over(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
+    tenant_id = reserved_an_hour_ago(uow_factory, engine)
     with uow_factory() as uow:
         assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) is None
         assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) == NOTHING_YET
 
 
 def test_a_reservation_that_is_renewed_is_not_taken_over(uow_factory: UnitOfWorkFactory, engine: Engine) -> None:
-    tenant_id = add_tenant(uow_factory)
-    with uow_factory() as uow:
-        uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE)
-        uow.commit()
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE idempotency_keys SET created_at = created_at - interval '1 hour'"))
+    tenant_id = reserved_an_hour_ago(uow_factory, engine)
     with uow_factory() as uow:
         uow.idempotency.renew(tenant_id, "k")
         assert uow.idempotency.begin(tenant_id, "k", "body", lease=LEASE) == NOTHING_YET
