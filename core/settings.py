@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     )
     default_encoder: str = Field("demo", description="Encoder of a gallery that names none.")
     reranker: str = Field("demo", description="Spec of the judge.")
+    reranker_api_key: SecretStr = Field(SecretStr(""), description="Bearer token of a remote judge, if it wants one.")
+    reranker_calibration: str = Field(
+        "", description="calibration.json of a remote judge; empty: temperature 1, bias 0, weight 0.5."
+    )
+    reranker_timeout_s: float = Field(
+        20.0, gt=0, le=60, description="Seconds that a remote judge may take for all candidates of a query."
+    )
     captioner: str = Field("", description="Spec of the model behind the strategy `caption`; empty: not offered.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where this worker computes.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Compute type of encoders.")
@@ -80,7 +87,9 @@ class Settings(BaseSettings):
     decode_threads: int = Field(
         0, ge=0, description="Threads of an embed worker that fetch and decode pictures; 0: one a core, 4 to 16."
     )
-    rerank_batch: int = Field(16, ge=1, description="Candidates a forward pass of the judge.")
+    rerank_batch: int = Field(
+        16, ge=1, description="Candidates a forward pass of the judge; requests in flight to a remote one."
+    )
     rerank_memory_mib: int = Field(
         256, ge=0, description="Room for what the judge saw of pictures, on its device, in MiB; 0: look anew each time."
     )

@@ -5,8 +5,8 @@ from PIL.Image import Image as Picture
 
 from core.errors import ModelLoadError
 from core.settings import Settings
-from retrieval.multimodal import MultimodalModel, load_multimodal, within_ratio
-from retrieval.prompt import Message
+from retrieval.multimodal import MultimodalModel, load_multimodal
+from retrieval.prompt import Message, within_ratio
 from retrieval.specs import JudgeSource, parse_judge_spec
 
 MAX_NEW_TOKENS = 64

@@ -1,14 +1,11 @@
 """Loading multimodal language models by transformers and peft: one loader for all that look at pictures and read."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
-from PIL import ImageOps
-from PIL.Image import Image as Picture
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from core.errors import ModelLoadError
@@ -21,9 +18,6 @@ from retrieval.weights import digest_weights
 MAX_IMAGE_TOKENS = 512
 """Most tokens that a picture takes where a model would let its size decide; 256 to 640 are usual for pairs of
 pictures. Checkpoints of the Qwen-VL families come with bounds of up to 16 384."""
-
-MAX_RATIO = 100
-"""Longer side of a picture to its shorter one; processors of the Qwen-VL families refuse more than 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +95,6 @@ def _bound_pictures(processor: Any) -> None:
     cap = MAX_IMAGE_TOKENS * (pictures.patch_size * pictures.merge_size) ** 2
     size = {name: min(int(pictures.size[name]), cap) for name in ("shortest_edge", "longest_edge")}
     pictures.size = type(pictures.size)(**size)
-
-
-def within_ratio(picture: Picture) -> Picture:
-    """The picture itself, or, when it is slimmer than `MAX_RATIO`, with margins that make it less slim."""
-    shortest = math.ceil(max(picture.size) / MAX_RATIO)
-    if min(picture.size) >= shortest:
-        return picture
-    return ImageOps.pad(picture, (max(picture.width, shortest), max(picture.height, shortest)))
 
 
 def _load_base(base: str, role: str) -> tuple[Any, dict[str, Any]]:

@@ -1,6 +1,10 @@
 """What the Yes/No judge is asked: one place, so that training and serving can never ask differently. No torch here."""
 
+import math
 from typing import Any
+
+from PIL import ImageOps
+from PIL.Image import Image as Picture
 
 PROMPT_VERSION = 1
 """Changes with the order or the wording below; stored with every adapter."""
@@ -8,6 +12,9 @@ PROMPT_VERSION = 1
 INSTRUCTION = "Answer Yes or No: does the second picture show the first product with the requested change?"
 ANSWERS = ("Yes", "No")
 """The judgement is the difference of their logits, so each must be one token of the model."""
+
+MAX_RATIO = 100
+"""Longer side of a picture to its shorter one; processors of the Qwen-VL families refuse more than 200."""
 
 Message = dict[str, Any]
 
@@ -25,3 +32,11 @@ def judge_messages(relative_text: str) -> list[Message]:
         {"type": "image"},
     ]
     return [{"role": "user", "content": content}]
+
+
+def within_ratio(picture: Picture) -> Picture:
+    """The picture itself, or, when it is slimmer than `MAX_RATIO`, with margins that make it less slim."""
+    shortest = math.ceil(max(picture.size) / MAX_RATIO)
+    if min(picture.size) >= shortest:
+        return picture
+    return ImageOps.pad(picture, (max(picture.width, shortest), max(picture.height, shortest)))

@@ -7,29 +7,16 @@ from pathlib import Path
 
 import torch
 from PIL.Image import Image as Picture
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import ModelLoadError
 from core.ports import JudgeIdentity
 from core.settings import MEBIBYTE, Settings
-from retrieval.multimodal import MultimodalModel, load_multimodal, within_ratio
+from retrieval.calibration import Calibration, read_calibration
+from retrieval.multimodal import MultimodalModel, load_multimodal
 from retrieval.prefix import PREFIX_FAMILIES, Reader, read_after_prefix, read_plainly
-from retrieval.prompt import ANSWERS, PROMPT_VERSION, judge_messages
+from retrieval.prompt import ANSWERS, PROMPT_VERSION, judge_messages, within_ratio
 from retrieval.sight import Sight
 from retrieval.specs import JudgeSource, parse_judge_spec
-
-DEFAULT_WEIGHT = 0.5
-"""w of the final order where no calibration was fitted: both stages count the same."""
-
-
-class Calibration(BaseModel):
-    """`calibration.json` beside the adapter, fitted on a dev split: P(Yes) = sigma(margin / temperature + bias)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    temperature: float = Field(1.0, gt=0)
-    bias: float = 0.0
-    weight: float = Field(DEFAULT_WEIGHT, ge=0, le=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +81,7 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
     return HuggingFaceJudge(
         model,
         spec=settings.reranker,
-        calibration=_read_calibration(source),
+        calibration=_calibration_of(source),
         scoring=Scoring(
             batch=settings.rerank_batch,
             shared_prefix=shared,
@@ -103,20 +90,10 @@ def build_judge(settings: Settings, *, share_prefix: bool = True) -> HuggingFace
     )
 
 
-def _read_calibration(source: JudgeSource) -> Calibration:
-    """`calibration.json` in the adapter's folder, else in the base's; absent: temperature 1, bias 0, `DEFAULT_WEIGHT`.
-
-    ModelLoadError when the file is not a valid calibration.
-    """
+def _calibration_of(source: JudgeSource) -> Calibration:
+    """`calibration.json` in the adapter's folder, in the base's where there is no adapter, else the neutral one."""
     path = Path(source.lora or source.base) / "calibration.json"
-    if not path.is_file():
-        return Calibration()
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ModelLoadError(
-            f"{path} is not a calibration (temperature > 0, bias, weight in 0..1): correct or remove it."
-        ) from error
+    return read_calibration(path) if path.is_file() else Calibration()
 
 
 def check_template(model: MultimodalModel, spec: str) -> None:

@@ -3,12 +3,14 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.errors import ModelLoadError
 
 _FOLDER = re.compile(r"local-dir:(?P<folder>.+)")
 _OPEN_CLIP = re.compile(r"open_clip:(?P<arch>[^/@]+)(?:/(?P<tag>[^/@]+)|@(?P<checkpoint>.+))")
 _HUGGING_FACE = re.compile(r"hf:(?P<base>.+?)(?:\+lora=(?P<lora>.+))?")
+_REMOTE = re.compile(r"openai:(?P<url>https?://[^\s#]+)#(?P<model>\S+)")
 _CHECKPOINT_SUFFIXES = frozenset({".pt", ".pth", ".bin", ".safetensors"})
 
 
@@ -36,6 +38,14 @@ class JudgeSource:
 
     base: str
     lora: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteJudgeSource:
+    """A server that speaks OpenAI's HTTP API, by the base `url` of its version 1, and the name it gives the model."""
+
+    url: str
+    model: str
 
 
 def parse_encoder_spec(spec: str, *, models_dir: Path) -> EncoderSource:
@@ -67,6 +77,24 @@ def parse_judge_spec(spec: str, *, models_dir: Path) -> JudgeSource:
     if match is None:
         raise ModelLoadError(
             f"The re-ranker spec {spec!r} is not one of demo, hf:<model id or folder>, "
-            "hf:<model id or folder>+lora=<adapter folder>."
+            "hf:<model id or folder>+lora=<adapter folder>, openai:<base URL>#<model> (where a judge serves only)."
         )
     return JudgeSource(match["base"], match["lora"])
+
+
+def parse_remote_judge_spec(spec: str) -> RemoteJudgeSource | None:
+    """Read `openai:<base URL>#<model>`; None when the spec names a judge of this machine.
+
+    ModelLoadError when it begins like that and goes on otherwise, or has credentials in it: specs stand in results.
+    """
+    if not spec.startswith("openai:"):
+        return None
+    match = _REMOTE.fullmatch(spec)
+    if match is None:
+        raise ModelLoadError(
+            "The spec of a remote judge is openai:<base URL>#<model>, such as "
+            "openai:http://judge:8000/v1#Qwen/Qwen2.5-VL-7B-Instruct."
+        )
+    if "@" in urlsplit(match["url"]).netloc:
+        raise ModelLoadError("Take the credentials out of the re-ranker spec, and set SETR_RERANKER_API_KEY instead.")
+    return RemoteJudgeSource(match["url"].rstrip("/"), match["model"])

@@ -121,6 +121,6 @@ def _captioner(ctx: Context) -> Captioner | None:
 
 
 def _judging(ctx: Context) -> Judging:
-    from retrieval.rerank import build_judge
+    from retrieval.judges import load_judge
 
-    return Judging(ctx, build_judge(ctx.settings))
+    return Judging(ctx, load_judge(ctx.settings))

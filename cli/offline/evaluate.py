@@ -131,9 +131,9 @@ def load_models(choice: Choice, strategy: str, settings: Settings) -> Models:
     encoder = load_encoder(settings.encoders.get(name, name), settings)
     judge = None
     if choice.rerank:
-        from retrieval.rerank import build_judge
+        from retrieval.judges import load_judge
 
-        judge = build_judge(settings.model_copy(update={"reranker": choice.judge or settings.reranker}))
+        judge = load_judge(settings.model_copy(update={"reranker": choice.judge or settings.reranker}))
     captioner = None
     if strategy == "caption":
         from retrieval.caption import build_captioner

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import ConflictError
+from retrieval.calibration import DEFAULT_WEIGHT, Calibration
 from retrieval.prompt import PROMPT_VERSION
-from retrieval.rerank import DEFAULT_WEIGHT, Calibration
 from retrieval.train.calibration import Judged, fit_sigmoid, fit_weight, recalls
 from retrieval.train.judgments import Judgment
 from retrieval.train.lora import Learner

@@ -22,9 +22,9 @@ from core.models import Vectors
 from core.pictures import decode
 from core.reranking import PICTURE_SIDE_PX
 from core.settings import Settings
-from retrieval.multimodal import MultimodalModel, load_multimodal, within_ratio
+from retrieval.multimodal import MultimodalModel, load_multimodal
 from retrieval.prefix import last_states, whole_inputs
-from retrieval.prompt import judge_messages
+from retrieval.prompt import judge_messages, within_ratio
 from retrieval.rerank import answer_direction, check_template
 from retrieval.specs import parse_judge_spec
 from retrieval.train.judgments import Judgment

@@ -11,8 +11,9 @@ from transformers import AutoModelForImageTextToText
 
 from core.errors import ModelLoadError
 from core.settings import Settings
+from retrieval.calibration import DEFAULT_WEIGHT
 from retrieval.prompt import judge_messages
-from retrieval.rerank import DEFAULT_WEIGHT, HuggingFaceJudge, build_judge
+from retrieval.rerank import HuggingFaceJudge, build_judge
 from tests.unit.retrieval.tiny import WORDS, write_demo_reranker
 
 PICTURES = [Image.new("RGB", (20 + i, 30), (30 * i, 200 - 30 * i, 7)) for i in range(5)]

@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import ModelLoadError
-from retrieval.specs import EncoderSource, JudgeSource, parse_encoder_spec, parse_judge_spec
+from retrieval.specs import (
+    EncoderSource,
+    JudgeSource,
+    RemoteJudgeSource,
+    parse_encoder_spec,
+    parse_judge_spec,
+    parse_remote_judge_spec,
+)
 
 MODELS = Path("models")
 
@@ -62,3 +69,21 @@ def test_judge_specs(spec: str, source: JudgeSource) -> None:
 def test_wrong_judge_spec_says_what_is_right(spec: str) -> None:
     with pytest.raises(ModelLoadError, match="hf:<model id or folder>"):
         parse_judge_spec(spec, models_dir=MODELS)
+
+
+def test_remote_judge_specs() -> None:
+    found = parse_remote_judge_spec("openai:https://judge:8000/v1/#Qwen/Qwen2.5-VL-7B-Instruct")
+    assert found == RemoteJudgeSource("https://judge:8000/v1", "Qwen/Qwen2.5-VL-7B-Instruct")
+    assert parse_remote_judge_spec("demo") is None
+    assert parse_remote_judge_spec("hf:openai:x") is None
+
+
+@pytest.mark.parametrize("spec", ["openai:", "openai:judge:8000/v1#m", "openai:http://judge/v1", "openai:ftp://j/v1#m"])
+def test_wrong_remote_judge_spec_says_what_is_right(spec: str) -> None:
+    with pytest.raises(ModelLoadError, match="openai:<base URL>#<model>"):
+        parse_remote_judge_spec(spec)
+
+
+def test_credentials_stay_out_of_specs() -> None:
+    with pytest.raises(ModelLoadError, match="SETR_RERANKER_API_KEY"):
+        parse_remote_judge_spec("openai:https://user:word@judge/v1#m")

@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 
 from core.errors import ConflictError, InvalidInputError
 from core.settings import Settings
+from retrieval.calibration import DEFAULT_WEIGHT
 from retrieval.datasets.triplets import TripletSet, hold_out, read_triplets
 from retrieval.evaluate.embeddings import VectorCache
 from retrieval.prompt import PROMPT_VERSION
-from retrieval.rerank import DEFAULT_WEIGHT, build_judge
+from retrieval.rerank import build_judge
 from retrieval.train import checkpoints, reranker
 from retrieval.train.adapter_files import About, calibrate, metrics_of, write_adapter
 from retrieval.train.lora import Learner, LoraShape, build_learner
