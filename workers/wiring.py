@@ -23,6 +23,7 @@ from core.search import SearchHandler
 from core.settings import Settings
 from core.space import Spaces
 from core.verification import VerifyHandler
+from retrieval.specs import parse_remote_judge_spec
 from storage.buckets import S3SourceBuckets
 from storage.engine import create_engine
 from storage.objects import S3ObjectStore
@@ -63,7 +64,8 @@ def build_adapters(settings: Settings) -> Adapters:
 def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, Handler]:
     """Handlers of the units that these queues carry. Models load here, so that a started worker is a warm one.
 
-    torch is imported only for queues that compute; ingest and maintenance processes stay small.
+    torch is imported only for queues that compute here; ingest and maintenance processes stay small, and so do rerank
+    processes with a judge elsewhere.
     """
     wanted = frozenset(queues)
     handlers: dict[UnitKind, Handler] = {}
@@ -80,7 +82,7 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
         handlers[UnitKind.EXPORT] = ExportHandler(ctx)
         handlers[UnitKind.BATCH_RESULT] = BatchResultHandler(ctx)
         handlers[UnitKind.REFERENCE] = ReferenceHandler(ctx, build_fetcher(ctx.settings))
-    if wanted & COMPUTE_QUEUES:
+    if _computing(wanted, ctx.settings):
         from retrieval.devices import limit_threads
 
         limit_threads(ctx.settings)
@@ -91,6 +93,12 @@ def build_handlers(ctx: Context, queues: Iterable[Queue]) -> Mapping[UnitKind, H
         handlers[UnitKind.RERANK] = RerankHandler(judging)
         handlers[UnitKind.BATCH_RERANK] = BatchRerankHandler(judging)
     return handlers
+
+
+def _computing(wanted: frozenset[Queue], settings: Settings) -> frozenset[Queue]:
+    """Queues whose models run in this process."""
+    elsewhere = {Queue.RERANK} if parse_remote_judge_spec(settings.reranker) else set()
+    return (wanted & COMPUTE_QUEUES) - elsewhere
 
 
 def _encoding_handlers(ctx: Context, wanted: frozenset[Queue]) -> dict[UnitKind, Handler]:
