@@ -198,13 +198,14 @@ def _stage1(
 @click.option("--work", type=_Folder(), required=True, help="Where checkpoints and drawn pictures are kept.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 def encoder_demo(*, out: Path, work: Path, seed: int) -> None:
-    """Train the demo encoder on drawn pictures: about 45 minutes on two CPU cores."""
-    from retrieval.devices import limit_threads
+    """Train the demo encoder on drawn pictures: about 45 minutes on two CPU cores. A GPU is used when there is one."""
+    from retrieval.devices import choose_device, limit_threads
     from retrieval.train.encoder_demo import EncoderRecipe, train_encoder
 
     try:
-        limit_threads(load_settings())
-        metrics = train_encoder(EncoderRecipe.seeded(seed), out=out, work=work)
+        settings = load_settings()
+        limit_threads(settings)
+        metrics = train_encoder(EncoderRecipe.seeded(seed), out=out, work=work, device=choose_device(settings))
     except (ServiceError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out} is written, after {metrics['training_seconds']} s of training.")
@@ -216,16 +217,19 @@ def encoder_demo(*, out: Path, work: Path, seed: int) -> None:
 @click.option("--work", type=_Folder(), required=True, help="Where checkpoints and drawn pictures are kept.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 def reranker_demo(*, encoder: Path, out: Path, work: Path, seed: int) -> None:
-    """Train the demo judge's base model on drawn pictures: about an hour on two CPU cores.
+    """Train the demo judge's base model on drawn pictures: about an hour and a half on two CPU cores.
 
-    It reads, describes and compares; `setr train reranker` then makes a judge of it, as of any base.
+    It reads, describes and compares; `setr train reranker` then makes a judge of it, as of any base. A GPU is used when
+    there is one.
     """
-    from retrieval.devices import limit_threads
+    from retrieval.devices import choose_device, limit_threads
     from retrieval.train.reranker_demo import JudgeRecipe, train_judge_base
 
     try:
-        limit_threads(load_settings())
-        metrics = train_judge_base(JudgeRecipe(seed=seed), encoder=encoder, out=out, work=work)
+        settings = load_settings()
+        limit_threads(settings)
+        device = choose_device(settings)
+        metrics = train_judge_base(JudgeRecipe(seed=seed), encoder=encoder, out=out, work=work, device=device)
     except (ServiceError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{out} is written, after {metrics['training_seconds']} s of training.")

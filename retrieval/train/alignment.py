@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from retrieval.datasets.products import Shot
-from retrieval.devices import fast_on_cpu
+from retrieval.devices import halved_where_fast
 from retrieval.train.batches import VOCABULARY, Codes, picture_texts, value_texts
 from retrieval.train.checkpoints import Checkpoint, TrainingProgress, trapezoid
 
@@ -38,7 +38,10 @@ class AlignmentRecipe:
 
 @dataclass(frozen=True)
 class AlignmentData:
-    """Shots, what the vision tower makes of them (float32 [n, width], before the projection) and their codes."""
+    """Shots, what the vision tower makes of them (float32 [n, width], before the projection) and their codes.
+
+    Features are on the model's device.
+    """
 
     shots: Sequence[Shot]
     features: Tensor
@@ -69,17 +72,17 @@ class TextSide(nn.Module):
         longest = int(end.max()) + 1
         states = self.token_embedding(tokens[:, :longest]) + self.positional_embedding[:longest]
         states = self.ln_final(self.transformer(states, attn_mask=self.causal_mask[:longest, :longest]))
-        pooled = states[torch.arange(len(tokens)), end] @ self.text_projection
+        pooled = states[torch.arange(len(tokens), device=end.device), end] @ self.text_projection
         return functional.normalize(pooled.float(), dim=-1)
 
 
 def align(model: CLIP, data: AlignmentData, recipe: AlignmentRecipe, checkpoint: Path) -> tuple[Tensor, float]:
-    """Train the text side of `model` in place, going on from `checkpoint` where there is one.
+    """Train the text side of `model` in place, on its device, going on from `checkpoint` where there is one.
 
-    Returns which tokens training has met (bool [vocabulary]) and the seconds it took.
+    Returns which tokens training has met (bool [vocabulary], on the CPU) and the seconds it took.
     ConflictError when the checkpoint is of another recipe.
     """
-    side = TextSide(model)
+    side = TextSide(model).to(model.text_projection.device)
     optimizer = _optimizer(side, recipe)
     state = Checkpoint(checkpoint, recipe)
     step, seconds = state.load(side, optimizer)
@@ -100,7 +103,7 @@ def align(model: CLIP, data: AlignmentData, recipe: AlignmentRecipe, checkpoint:
             progress.report(step, loss=loss.item())
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
                 state.save(side, optimizer, step=step, seconds=seconds)
-    return side.seen_tokens, seconds
+    return side.seen_tokens.cpu(), seconds
 
 
 def contrastive_loss(similarity: Tensor, matches: Tensor) -> Tensor:
@@ -125,7 +128,7 @@ def value_loss(similarity: Tensor, codes: NDArray[np.int64]) -> Tensor:
     losses, start = [], 0
     for column, values in enumerate(VOCABULARY.values()):
         scores = similarity[start : start + len(values)].T
-        target = torch.from_numpy(codes[:, column])
+        target = torch.from_numpy(codes[:, column]).to(similarity.device)
         losses.append(functional.cross_entropy(scores, target, ignore_index=-1, reduction="sum"))
         start += len(values)
     return torch.stack(losses).sum() / int((codes >= 0).sum())
@@ -144,14 +147,15 @@ def _loss(
     chosen = rng.integers(len(data.shots), size=size)
     batch = picture_texts([data.shots[index] for index in chosen], rng)
     values = value_texts(rng)
-    tokens = tokenizer(batch.texts + values.texts)
+    device = data.features.device
+    tokens = tokenizer(batch.texts + values.texts).to(device)
     side.seen_tokens[tokens.unique()] = True
     told = len(batch.texts)
-    with fast_on_cpu():
+    with halved_where_fast(device):
         # Apart, because the values' texts are a third as long.
         texts = torch.cat([side.encode(tokens[:told]), side.encode(tokens[told:])])
-    images = functional.normalize(data.features[torch.from_numpy(chosen)] @ side.image_projection, dim=-1)
+    images = functional.normalize(data.features[torch.from_numpy(chosen).to(device)] @ side.image_projection, dim=-1)
     similarity = side.logit_scale.exp() * texts @ images.T
     codes = data.codes[chosen]
-    loss = contrastive_loss(similarity[:told], torch.from_numpy(batch.matches(codes)))
+    loss = contrastive_loss(similarity[:told], torch.from_numpy(batch.matches(codes)).to(device))
     return loss + 3.0 * value_loss(similarity[told:], codes)

@@ -87,14 +87,14 @@ class EncoderRecipe:
         return cls(tower=TowerRecipe(seed=seed), alignment=AlignmentRecipe(seed=seed), seed=seed)
 
 
-def train_encoder(recipe: EncoderRecipe, *, out: Path, work: Path) -> dict[str, Any]:
+def train_encoder(recipe: EncoderRecipe, *, out: Path, work: Path, device: torch.device) -> dict[str, Any]:
     """Train (or go on from the checkpoints in `work`), write the model folder `out`, return its metrics.
 
     The folder has open_clip's `local-dir:` layout. Batches depend on the seed and the step alone, so an interrupted
-    run ends with the same weights as an uninterrupted one.
+    run ends with the same weights as an uninterrupted one; on CUDA to within its rounding.
     """
     torch.manual_seed(recipe.seed)
-    model = CLIP(**recipe.shape.model_cfg())
+    model = CLIP(**recipe.shape.model_cfg()).to(device)
     shots = training_shots(Split.TRAIN, count=recipe.pictures, seed=recipe.seed)
     pictures = render(shots, size_px=recipe.shape.image_px, cache=work / "cache")
     masks = render_masks(shots, size_px=recipe.shape.mask_px, cache=work / "cache")
@@ -116,7 +116,7 @@ def train_encoder(recipe: EncoderRecipe, *, out: Path, work: Path) -> dict[str, 
 def write_model(model: CLIP, seen_tokens: Tensor, shape: EncoderShape, out: Path) -> None:
     """Configuration and fp16 weights in open_clip's `local-dir:` layout."""
     out.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in model.state_dict().items()}
     # A word that training never met says nothing: its row is zero rather than the noise it was initialised with.
     weights["token_embedding.weight"][~seen_tokens] = 0.0
     save_file(weights, out / "open_clip_model.safetensors", metadata={"format": "pt"})

@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from retrieval.datasets.products import Split
-from retrieval.devices import fast_on_cpu
+from retrieval.devices import halved_where_fast
 from retrieval.prompt import PROMPT_VERSION
 from retrieval.train.checkpoints import Checkpoint, TrainingProgress, trapezoid
 from retrieval.train.encoder_demo import EncoderShape
@@ -95,17 +95,18 @@ class JudgeRecipe:
 
 
 class _Training:
-    """What a step needs: the network, the pictures and a writer of examples."""
+    """What a step needs: the network, the pictures and a writer of examples. It computes where the network is."""
 
     def __init__(self, network: Any, tokenizer: Any, pictures: Pictures, writer: TaskWriter) -> None:
         self.network = network
+        self.device = torch.device(network.device)
         self.pictures = pictures
         self.writer = writer
         self.padding = tokenizer.pad_token_id
         self.image = network.config.image_token_index
         self.slots = {token_ids(tokenizer, slot)[0]: slot for slot in (*WANT, *SEE, *SAME)}
-        self.agreeing = torch.tensor(token_ids(tokenizer, *SAME))
-        self.weights = torch.ones(len(tokenizer))
+        self.agreeing = torch.tensor(token_ids(tokenizer, *SAME), device=self.device)
+        self.weights = torch.ones(len(tokenizer), device=self.device)
         self.weights[token_ids(tokenizer, NOT_SAME)] = _WEIGHT_OF_A_DIFFERENCE
         self._features: Tensor | None = None
 
@@ -113,14 +114,16 @@ class _Training:
         """Patch features of pictures, float32 [n, patches, width]: shifted and mirrored ones where the tower learns."""
         if live:
             self._features = None
-            return patch_features(self.network, normalised(shaken(self.pictures[numbers], rng)))
+            return patch_features(self.network, normalised(shaken(self.pictures[numbers], rng), self.device))
         if self._features is None:
             self._features = read_pictures(self.network, self.pictures)
         mirrored = torch.from_numpy(rng.integers(2, size=len(numbers)))
-        return self._features[torch.from_numpy(numbers), mirrored].float()
+        return self._features[torch.from_numpy(numbers), mirrored].to(self.device).float()
 
 
-def train_judge_base(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Path) -> dict[str, Any]:
+def train_judge_base(
+    recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Path, device: torch.device
+) -> dict[str, Any]:
     """Train (or go on from the checkpoints in `work`), write the model folder `out`, return its metrics.
 
     `encoder` is the folder of the demo encoder. Batches depend on the seed and the step alone.
@@ -129,6 +132,7 @@ def train_judge_base(recipe: JudgeRecipe, *, encoder: Path, out: Path, work: Pat
     tokenizer = build_tokenizer()
     judge = build_judge(tokenizer, recipe.encoder, recipe.shape)
     adopt_tower(judge, encoder)
+    judge.to(device)
     directions, seconds = concept_directions(encoder), 0.0
     for number, phase in enumerate(recipe.phases):
         material = _material(recipe, tokenizer, Split.TRAIN, phase.pictures, work=work)
@@ -158,7 +162,7 @@ def note_accuracy(
     hits: dict[str, list[bool]] = {}
     for _ in range(batches):
         examples = [training.writer.example(Task.COMPOSE, rng, _COMPARED) for _ in range(batch)]
-        collated = collate(examples, padding=training.padding)
+        collated = collate(examples, padding=training.padding).to(training.device)
         notes, _ = _logits(training, collated, training.look(collated.pictures, rng, live=False))
         asked = collated.notes >= 0
         right = notes.argmax(dim=1) == collated.notes[asked]
@@ -177,12 +181,14 @@ def _material(
 
 @torch.no_grad()
 def read_pictures(judge: Any, pictures: Pictures) -> Tensor:
-    """Patch features of all pictures and of their mirror images, bfloat16 [n, 2, patches, width]."""
+    """Patch features of all pictures and of their mirror images, bfloat16 [n, 2, patches, width], on the CPU."""
     judge.eval()
+    device = torch.device(judge.device)
     found = []
     for start in range(0, len(pictures), _CHUNK):
         chunk = pictures[start : start + _CHUNK]
-        both = [patch_features(judge, normalised(view)).bfloat16() for view in (chunk, chunk[:, :, ::-1])]
+        views = (chunk, chunk[:, :, ::-1])
+        both = [patch_features(judge, normalised(view, device)).bfloat16().cpu() for view in views]
         found.append(torch.stack(both, dim=1))
     return torch.cat(found)
 
@@ -198,6 +204,10 @@ class Batch:
     notes: Tensor
     words: Tensor
     pictures: NDArray[np.int64]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same with its tensors on `device`."""
+        return Batch(self.ids.to(device), self.notes.to(device), self.words.to(device), self.pictures)
 
 
 def collate(examples: Sequence[Example], *, padding: int) -> Batch:
@@ -220,7 +230,8 @@ def _start_projector(judge: Any, features: Tensor, directions: Tensor) -> None:
     ones; the tower's raw features differ in scale by orders of magnitude.
     """
     first, second = judge.model.multi_modal_projector.linear_1, judge.model.multi_modal_projector.linear_2
-    sample = features.float().flatten(0, 1)
+    directions = directions.to(first.weight.device)
+    sample = features.float().flatten(0, 1).to(first.weight.device)
     with torch.no_grad():
         nn.init.normal_(first.weight)
         first.weight[: len(directions)] = directions[: first.out_features] * sample.std(dim=0)
@@ -229,7 +240,7 @@ def _start_projector(judge: Any, features: Tensor, directions: Tensor) -> None:
         first.weight /= spread[:, None]
         first.bias.copy_(1.0 - first.weight @ sample.mean(dim=0))
         nn.init.normal_(second.weight, std=0.02)
-        second.weight += 0.3 * torch.eye(second.out_features)
+        second.weight += 0.3 * torch.eye(second.out_features, device=second.weight.device)
 
 
 def _train(training: _Training, phase: Phase, seed: int, checkpoint: Path) -> float:
@@ -274,12 +285,12 @@ def _optimizer(network: Any, phase: Phase) -> torch.optim.Optimizer:
 def _step(training: _Training, phase: Phase, rng: np.random.Generator) -> tuple[Task, Tensor]:
     task = phase.tasks[int(rng.integers(len(phase.tasks)))]
     examples = [training.writer.example(task, rng, _COMPARED) for _ in range(phase.batch)]
-    batch = collate(examples, padding=training.padding)
+    batch = collate(examples, padding=training.padding).to(training.device)
     # Short sequences: plain attention is faster here than the backward pass of the flash kernels.
-    with sdpa_kernel(SDPBackend.MATH), fast_on_cpu():
+    with sdpa_kernel(SDPBackend.MATH), halved_where_fast(training.device):
         features = training.look(batch.pictures, rng, live=phase.tower_rate > 0)
         notes, words = _logits(training, batch, features)
-    losses = [torch.zeros(())]
+    losses = [torch.zeros((), device=training.device)]
     if len(notes):
         losses.append(functional.cross_entropy(notes, batch.notes[batch.notes >= 0], training.weights))
     if len(words):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from retrieval.devices import fast_on_cpu
+from retrieval.devices import halved_where_fast
 from retrieval.train.batches import VOCABULARY, Codes
 from retrieval.train.checkpoints import Checkpoint, TrainingProgress, trapezoid
 from retrieval.train.pictures import Pictures
@@ -70,12 +70,12 @@ class TowerHeads(nn.Module):
 
     def loss(self, pooled: Tensor, patches: Tensor, data: TowerData, chosen: NDArray[np.int64]) -> Tensor:
         """Mean cross-entropy over the attributes that pictures have, plus the outline's; a scalar."""
-        codes = torch.from_numpy(data.codes[chosen])
+        codes = torch.from_numpy(data.codes[chosen]).to(pooled.device)
         losses = [
             functional.cross_entropy(head(pooled).float(), codes[:, column], ignore_index=-1, reduction="sum")
             for column, head in enumerate(self.values)
         ]
-        covered = _cells(data.masks[chosen], patches.shape[1])
+        covered = _cells(data.masks[chosen], patches.shape[1]).to(patches.device)
         outline = functional.binary_cross_entropy_with_logits(self.mask(patches).float(), covered)
         return torch.stack(losses).sum() / (codes >= 0).sum() + 2.0 * outline
 
@@ -90,12 +90,12 @@ class _Trained(nn.Module):
 
 
 def train_tower(model: CLIP, data: TowerData, recipe: TowerRecipe, checkpoint: Path) -> float:
-    """Train `model.visual` in place, going on from `checkpoint` where there is one; returns the seconds it took.
+    """Train `model.visual` in place, on its device, from `checkpoint` where there is one; returns the seconds it took.
 
     ConflictError when the checkpoint is of another recipe.
     """
     torch.manual_seed(recipe.seed)
-    heads = TowerHeads(model.visual.conv1.out_channels)
+    heads = TowerHeads(model.visual.conv1.out_channels).to(model.visual.conv1.weight.device)
     trained = _Trained(model.visual, heads)
     optimizer = torch.optim.AdamW(
         [p for p in trained.parameters() if p.requires_grad], weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
@@ -130,22 +130,24 @@ def tower_features(visual: VisionTransformer, pictures: Tensor) -> tuple[Tensor,
 
 @torch.no_grad()
 def pooled_features(visual: VisionTransformer, pictures: Pictures) -> Tensor:
-    """The frozen tower's pooled vectors before the projection, float32 [n, width]."""
+    """The frozen tower's pooled vectors before the projection, float32 [n, width], on its device."""
     visual.eval()
     chunks = [pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK)]
-    return torch.cat([tower_features(visual, normalised(chunk))[0] for chunk in chunks])
+    device = visual.conv1.weight.device
+    return torch.cat([tower_features(visual, normalised(chunk, device))[0] for chunk in chunks])
 
 
-def normalised(pictures: Pictures) -> Tensor:
-    """uint8 [n, h, w, 3] -> float32 [n, 3, h, w] in -1..1, as the model's `preprocess_cfg` prescribes."""
-    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+def normalised(pictures: Pictures, device: torch.device) -> Tensor:
+    """uint8 [n, h, w, 3] -> float32 [n, 3, h, w] in -1..1 on `device`, as the model's `preprocess_cfg` prescribes."""
+    pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float()
     return (pixels / 255.0 - 0.5) / 0.5
 
 
 def _step(trained: _Trained, optimizer: torch.optim.Optimizer, data: TowerData, chosen: NDArray[np.int64]) -> float:
+    device = trained.visual.conv1.weight.device
     # Short sequences: plain attention is faster here than the backward pass of the flash kernels.
-    with sdpa_kernel(SDPBackend.MATH), fast_on_cpu():
-        pooled, patches = tower_features(trained.visual, normalised(data.pictures[chosen]))
+    with sdpa_kernel(SDPBackend.MATH), halved_where_fast(device):
+        pooled, patches = tower_features(trained.visual, normalised(data.pictures[chosen], device))
         loss = trained.heads.loss(pooled, patches, data, chosen)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]

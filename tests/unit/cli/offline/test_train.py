@@ -131,7 +131,8 @@ def test_the_demo_encoder_is_trained_by_its_own_script(
 ) -> None:
     asked: list[tuple[EncoderRecipe, Path, Path]] = []
 
-    def stub(recipe: EncoderRecipe, *, out: Path, work: Path) -> dict[str, int]:
+    def stub(recipe: EncoderRecipe, *, out: Path, work: Path, device: torch.device) -> dict[str, int]:
+        assert device.type == "cpu"
         asked.append((recipe, out, work))
         return {"training_seconds": 7}
 
@@ -150,8 +151,9 @@ def test_the_demo_judge_is_trained_by_its_own_script(
 ) -> None:
     asked: list[dict[str, Path]] = []
 
-    def stub(recipe: object, **folders: Path) -> dict[str, int]:
+    def stub(recipe: object, *, device: torch.device, **folders: Path) -> dict[str, int]:
         del recipe
+        assert device.type == "cpu"
         asked.append(folders)
         return {"training_seconds": 7}
 

@@ -194,7 +194,9 @@ def test_a_tiny_base_trains_resumes_and_is_decided_by_its_seed(
     )
 
     for out, work in (("first", "work"), ("again", "work"), ("anew", "elsewhere")):
-        metrics = train_judge_base(recipe, encoder=encoder, out=tmp_path / out, work=tmp_path / work)
+        metrics = train_judge_base(
+            recipe, encoder=encoder, out=tmp_path / out, work=tmp_path / work, device=torch.device("cpu")
+        )
         assert len(metrics["right_notes_on_dev"]) == len((*WANT, *SEE, *SAME))
 
     first, again, anew = ((tmp_path / out / "model.safetensors").read_bytes() for out in ("first", "again", "anew"))
