@@ -52,7 +52,7 @@ class Outputs:
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=WORK / "synthcir",
-    help="SynthCIR's folder; drawn when it is not there.",
+    help="SynthCIR's folder: drawn when it is not there, refused when it is not what is drawn today.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many queries of each split; publishes nothing.")
 def main(data: Path, limit: int | None) -> None:

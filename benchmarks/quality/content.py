@@ -20,6 +20,7 @@ def summarise(content: Content) -> dict[str, Any]:
     union = content["dev"]["best_union"]["own"]
     compared = content["comparisons"]
     above_union = compared["intersection_minus_union"]
+    removed = content["stage2_errors_removed"]
     found = {
         "best_union": union,
         "best_union_r1": _recall(find(content, union)),
@@ -30,7 +31,7 @@ def summarise(content: Content) -> dict[str, Any]:
         "stage1_r1": _recall(find(content, DEFAULT)),
         "stage2_r1": _recall(find(content, DEFAULT, ADAPTER)),
         "stage2_gain_r1": compared["stage2_gain"]["all"]["R@1"]["percent"],
-        "stage2_errors_removed_share": content["stage2_errors_removed_share"],
+        "stage2_errors_removed_share": removed and removed["percent"],
         "base_without_lora_r1": _recall(find(content, DEFAULT, BASE)),
     }
     return {name: _short(value) for name, value in found.items()}

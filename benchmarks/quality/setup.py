@@ -16,7 +16,7 @@ from core.ports import Captioner
 from core.settings import Settings
 from retrieval.caption import build_captioner
 from retrieval.compose import StrategyComposer
-from retrieval.datasets.synthcir import WriteOptions, read_synthcir, write_synthcir
+from retrieval.datasets.synthcir import WriteOptions, check_synthcir, read_synthcir, write_synthcir
 from retrieval.datasets.synthcir_groups import GROUP_SIZE
 from retrieval.devices import choose_device
 from retrieval.encoders import load_encoder
@@ -39,8 +39,9 @@ class Prepared:
 
 
 def draw_data(folder: Path, diary: Diary) -> None:
-    """SynthCIR with its default options, where it is not there yet."""
+    """SynthCIR with its default options. ConflictError when the folder has something else, such as what it was once."""
     if folder.exists():
+        check_synthcir(folder)
         return
     options = WriteOptions()
     pictures = GROUP_SIZE * sum(sum(plan.groups.values()) for plan in options.plans.values())

@@ -123,7 +123,7 @@ class _Study:
         compared = self._content["comparisons"]
         compared["stage2_gain"] = compare((answered, final), (answered, coarse))
         removed = errors_removed(metric_rows(answered, final), metric_rows(answered, coarse))
-        self._content["stage2_errors_removed_share"] = removed
+        self._content["stage2_errors_removed"] = removed and removed.plain()
         for name, judge in judges.items():
             evaluation = self._run(f"{DEFAULT}, {name}", DEFAULT, AttributeUse.OWN, judge)
             self._add(evaluation, final, judge=name)

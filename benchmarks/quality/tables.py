@@ -96,9 +96,10 @@ def judge(content: Content) -> str:
     ]
     compared = content["comparisons"]
     lines = [f"Stage 2 gains {_gain(compared['stage2_gain']['all']['R@1'])} points of R@1 on stage 1"]
-    removed = content["stage2_errors_removed_share"]
+    removed = content["stage2_errors_removed"]
     if removed is not None:
-        lines.append(f", which is {removed:.1f} % of its errors")
+        low, high = removed["ci95"]
+        lines.append(f", which is {removed['percent']:.1f} % ({low:.1f}..{high:.1f}) of its errors")
     if "adapter_minus_base" in compared:
         lines.append(f"; the adapter gains {_gain(compared['adapter_minus_base']['all']['R@1'])} on the base")
     return table(("judge", "w", *COLUMNS), rows) + "\n\n" + "".join(lines) + "."

@@ -171,7 +171,8 @@ def _print_report(content: Mapping[str, Any]) -> None:
         console.print(f"{name.replace('_', ' ')}: {percent:.1f} % of the queries that should")
     removed = content.get("stage2_errors_removed")
     if removed is not None:
-        console.print(f"stage 2 removes {removed:.1f} % of stage 1's R@1 errors")
+        low, high = removed["ci95"]
+        console.print(f"stage 2 removes {removed['percent']:.1f} % ({low:.1f}..{high:.1f}) of stage 1's R@1 errors")
     console.print(_setting(content), style="dim")
     for note in content["notes"]:
         console.print(f"Note: {note}")

@@ -7,6 +7,7 @@ each picture, and for each query what its text asks for and which slices it belo
 import json
 import multiprocessing
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ SAME_SCENE = "same-scene"
 
 _FOLDERS: Mapping[str, str] = MappingProxyType({"train": "train", "val": "dev", "test1": "test1"})
 _TRAIN_FOLDERS = 100
+_DRAWN_AGAIN = 50
 
 
 class ImageDetails(BaseModel):
@@ -100,17 +102,39 @@ def write_synthcir(
     options = options or WriteOptions()
     if out.exists():
         raise ConflictError(f"{out} exists already: remove it, or write to another folder.")
-    shots: dict[Path, Shot] = {}
     with _whole(out) as folder:
-        for split, ours in SPLITS.items():
-            groups = build_groups(ours, options.plans[ours], seed=options.seed)
-            named = [_named(group, number, split) for number, group in enumerate(groups)]
-            shots |= {folder / _relative(name, split): shot for name, shot in _photos(named)}
-            _write_annotations(folder, split, named)
-        about = {"name": "synthcir", "version": 1, "seed": options.seed, "size_px": options.size_px}
-        _write_json(folder / "synthcir" / "about.json", about)
-        _draw_all(shots, options, progress)
+        _draw_all(_describe(folder, options), options, progress)
     return out
+
+
+def check_synthcir(folder: Path, options: WriteOptions | None = None) -> None:
+    """ConflictError unless `folder` is what `write_synthcir` writes today with the same options.
+
+    Everything but the pictures is compared, and some pictures of each split.
+    """
+    options = options or WriteOptions()
+    with tempfile.TemporaryDirectory() as scratch:
+        shots = _describe(Path(scratch), options)
+        texts = list(Path(scratch).rglob("*.json"))
+        drawn = list(shots.items())[:: max(1, len(shots) // _DRAWN_AGAIN)]
+        _draw_all(dict(drawn), options, None)
+        for path in (*texts, *(path for path, _ in drawn)):
+            there = folder / path.relative_to(scratch)
+            if not there.is_file() or there.read_bytes() != path.read_bytes():
+                raise ConflictError(f"{there} is not what is drawn today: remove {folder}, and it is drawn anew.")
+
+
+def _describe(folder: Path, options: WriteOptions) -> dict[Path, Shot]:
+    """Write everything but the pictures; returns what is to be drawn where."""
+    shots: dict[Path, Shot] = {}
+    for split, ours in SPLITS.items():
+        groups = build_groups(ours, options.plans[ours], seed=options.seed)
+        named = [_named(group, number, split) for number, group in enumerate(groups)]
+        shots |= {folder / _relative(name, split): shot for name, shot in _photos(named)}
+        _write_annotations(folder, split, named)
+    about = {"name": "synthcir", "version": 1, "seed": options.seed, "size_px": options.size_px}
+    _write_json(folder / "synthcir" / "about.json", about)
+    return shots
 
 
 def read_synthcir(folder: Path, split: str = "test1") -> CirDataset:

@@ -10,7 +10,7 @@ from core.errors import InvalidInputError
 from retrieval.evaluate.explanations import explanation_shares
 from retrieval.evaluate.protocols import Ranked
 from retrieval.evaluate.run import Answer, Evaluation
-from retrieval.evaluate.statistics import Values, bootstrap_interval, mean, paired_interval
+from retrieval.evaluate.statistics import Values, bootstrap_interval, mean, paired_interval, ratio_interval
 
 Rows = dict[str, list[Values]]
 """Metric -> one array of per-query values for each part."""
@@ -24,6 +24,10 @@ class Measured:
 
     percent: float
     ci95: tuple[float, float]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return {"percent": self.percent, "ci95": list(self.ci95)}
 
 
 def final(answer: Answer) -> Ranked:
@@ -69,14 +73,16 @@ def difference(ours: Rows, theirs: Rows) -> dict[str, Measured]:
 
 def plain(measured: Mapping[str, Measured]) -> dict[str, Any]:
     """As JSON takes it."""
-    return {name: {"percent": each.percent, "ci95": list(each.ci95)} for name, each in measured.items()}
+    return {name: each.plain() for name, each in measured.items()}
 
 
-def errors_removed(after: Rows, before: Rows) -> float | None:
-    """Share in percent of stage 1's R@1 errors that stage 2 removes, net of those it makes; None without any."""
+def errors_removed(after: Rows, before: Rows) -> Measured | None:
+    """Share of stage 1's R@1 errors that stage 2 removes, net of those it makes; None without any."""
     if "R@1" not in before or mean(before["R@1"]) == 1.0:
         return None
-    return _percent((mean(after["R@1"]) - mean(before["R@1"])) / (1.0 - mean(before["R@1"])))
+    gains = [ours - theirs for ours, theirs in zip(after["R@1"], before["R@1"], strict=True)]
+    errors = [1.0 - part for part in before["R@1"]]
+    return Measured(_percent(mean(gains) / mean(errors)), _both(ratio_interval(gains, errors)))
 
 
 def _has_targets(evaluation: Evaluation) -> bool:
@@ -99,7 +105,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             before = metric_rows(evaluation, coarse)
             content["stage1_metrics"] = plain(summary(before))
             content["stage2_gain"] = plain(difference(rows, before))
-            content["stage2_errors_removed"] = errors_removed(rows, before)
+            removed = errors_removed(rows, before)
+            content["stage2_errors_removed"] = removed and removed.plain()
         if len(evaluation.datasets) > 1:
             content["parts"] = _parts(evaluation, rows)
         content["slices"] = {label: _slice(evaluation, label) for label in labels(evaluation)}

@@ -43,6 +43,26 @@ def paired_interval(
     return bootstrap_interval(differences, resamples=resamples, seed=seed)
 
 
+def ratio_interval(
+    above: Sequence[Values], below: Sequence[Values], *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Interval of mean(above) / mean(below), both over the same queries of a draw; draws with none below are left out.
+
+    ValueError when the numbers of queries differ, or when no draw has anything below.
+    """
+    if [len(part) for part in above] != [len(part) for part in below]:
+        raise ValueError("the interval of a ratio needs the same queries above and below")
+    drawn = []
+    for values in (above, below):
+        rng = np.random.default_rng(seed)  # the same for both, so that they draw the same queries
+        drawn.append(np.mean([_resampled(part, resamples, rng) for part in values], axis=0))
+    usable = drawn[1] > 0
+    if not usable.any():
+        raise ValueError("the ratio to nothing is undefined")
+    low, high = np.quantile(drawn[0][usable] / drawn[1][usable], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
 def _resampled(values: Values, resamples: int, rng: np.random.Generator) -> Values:
     """Means of `resamples` draws, in chunks, so that large splits do not need gigabytes of indices."""
     sizes = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]

@@ -10,10 +10,13 @@ import torch
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from tests.unit.retrieval.conftest import THIRD_PARTY_WARNINGS
 from tests.unit.retrieval.evaluate.layouts import CIRR_NAMES, write_circo, write_cirr, write_fashioniq
-from tests.unit.retrieval.tiny import clip_weights, write_demo_encoder
+from tests.unit.retrieval.tiny import clip_weights, write_demo_encoder, write_demo_reranker
 
 Eval = Callable[..., Result]
+
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in THIRD_PARTY_WARNINGS]
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +24,15 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("models")
     write_demo_encoder(folder, clip_weights())
+    write_demo_reranker(folder)
     return folder
 
 
 @pytest.fixture
 def evaluate(models_dir: Path, tmp_path: Path) -> Eval:
-    def run(dataset: str, *arguments: str) -> Result:
+    def run(dataset: str, *arguments: str, **settings: str) -> Result:
         env = {"SETR_MODELS_DIR": str(models_dir), "SETR_DATA_DIR": str(tmp_path / "work"), "SETR_TORCH_THREADS": "1"}
+        env |= {f"SETR_{name.upper()}": value for name, value in settings.items()}
         return CliRunner().invoke(main, ["eval", dataset, "--data", str(tmp_path / "data"), *arguments], env=env)
 
     return run
@@ -103,6 +108,39 @@ def test_ablations_and_tuned_unions_are_strategies_too(evaluate: Eval, tmp_path:
 
     assert result.exit_code == 0, result.output
     assert f"strategy {strategy}," in result.output
+
+
+def test_both_stages_are_shown_side_by_side(evaluate: Eval, tmp_path: Path) -> None:
+    write_cirr(tmp_path / "data")
+    out = tmp_path / "result.json"
+    result = evaluate("cirr", "--rerank", "--depth", "3", "--json", str(out))
+
+    assert result.exit_code == 0, result.output
+    for word in ("stage 1", "stage 1 + 2", "stage 2 gains", "judge demo"):
+        assert word in result.output
+    content = written(out)
+    assert content["judge"]["depth"] == 3
+    assert content["stage1_metrics"].keys() == content["metrics"].keys() == content["stage2_gain"].keys()
+    assert content["stage1_metrics"]["R@10"] == content["metrics"]["R@10"]  # three are judged, the rest stays
+
+
+def test_the_judge_can_be_another_one(evaluate: Eval, models_dir: Path, tmp_path: Path) -> None:
+    write_cirr(tmp_path / "data")
+    spec = f"hf:{models_dir / 'demo-reranker' / 'base'}"
+    result = evaluate("cirr", "--rerank", "--judge", spec, "--json", str(tmp_path / "result.json"))
+
+    assert result.exit_code == 0, result.output
+    assert written(tmp_path / "result.json")["judge"]["spec"] == spec
+
+
+def test_a_captioner_describes_the_target_of_each_query(evaluate: Eval, tmp_path: Path) -> None:
+    write_cirr(tmp_path / "data")
+    result = evaluate("cirr", "--strategy", "caption", "--json", str(tmp_path / "result.json"), captioner="demo")
+
+    assert result.exit_code == 0, result.output
+    content = written(tmp_path / "result.json")
+    assert content["strategy"] == "caption"
+    assert all(isinstance(answer["description"], str) for answer in content["answers"])
 
 
 def test_a_missing_picture_is_one_clean_line(evaluate: Eval, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,15 @@ import pytest
 from core.errors import ConflictError
 from retrieval.datasets.cirr import read_cirr
 from retrieval.datasets.products import Split, split_of
-from retrieval.datasets.synthcir import SAME_SCENE, SPLITS, WriteOptions, read_synthcir, style_of, write_synthcir
+from retrieval.datasets.synthcir import (
+    SAME_SCENE,
+    SPLITS,
+    WriteOptions,
+    check_synthcir,
+    read_synthcir,
+    style_of,
+    write_synthcir,
+)
 from retrieval.datasets.synthcir_groups import PLANS, SCENE_TRAP, Group, Kind, Plan, Query, build_groups
 from retrieval.datasets.synthcir_texts import SCENE_PARAPHRASES
 from retrieval.datasets.texts import PARAPHRASES, Style
@@ -41,6 +50,22 @@ def test_the_same_seed_gives_the_same_bytes_however_many_processes_draw(tmp_path
     again = write_synthcir(tmp_path / "again", WriteOptions(seed=3, size_px=64, plans=TINY.plans, workers=2))
 
     assert digests(again) == digests(written)
+
+
+def test_a_folder_that_was_written_today_is_what_is_written_today(written: Path) -> None:
+    check_synthcir(written, TINY)
+
+
+@pytest.mark.parametrize("spoilt", ["synthcir/about.json", "cirr/captions/cap.rc2.val.json", "dev/dev-0-0-img0.jpg"])
+def test_a_folder_of_another_day_is_told_apart(written: Path, tmp_path: Path, spoilt: str) -> None:
+    other = Path(shutil.copytree(written, tmp_path / "other"))
+    file = other / spoilt
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(ConflictError, match=f"{spoilt} is not what is drawn today: remove"):
+        check_synthcir(other, TINY)
+    file.unlink()
+    with pytest.raises(ConflictError, match="remove"):
+        check_synthcir(other, TINY)
 
 
 def test_another_seed_gives_other_groups() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.evaluate.statistics import bootstrap_interval, mean, paired_interval
+from retrieval.evaluate.statistics import bootstrap_interval, mean, paired_interval, ratio_interval
 
 
 def coins(heads: int, tails: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -68,3 +68,26 @@ def test_pairing_sees_a_difference_that_two_intervals_would_hide() -> None:
 def test_pairing_needs_the_same_queries() -> None:
     with pytest.raises(ValueError, match="same queries"):
         paired_interval([coins(1, 1)], [coins(1, 2)])
+
+
+def test_the_interval_of_a_ratio_draws_the_same_queries_above_and_below() -> None:
+    below = coins(300, 700)
+    assert ratio_interval([below / 2], [below]) == pytest.approx((0.5, 0.5))
+    assert ratio_interval([below], [np.ones(1_000)]) == pytest.approx(bootstrap_interval([below]))
+
+
+def test_the_interval_of_a_share_of_errors_is_that_of_the_binomial_over_them() -> None:
+    errors, removed = coins(200, 800), coins(100, 900)
+    low, high = ratio_interval([removed], [errors])
+    error = (0.5 * 0.5 / 200) ** 0.5  # a draw has about 200 errors, each removed or not
+
+    assert low == pytest.approx(0.5 - 1.96 * error, abs=0.012)
+    assert high == pytest.approx(0.5 + 1.96 * error, abs=0.012)
+
+
+def test_draws_with_nothing_below_do_not_count() -> None:
+    assert ratio_interval([coins(1, 9)], [coins(1, 9)]) == (1.0, 1.0)
+    with pytest.raises(ValueError, match="ratio to nothing"):
+        ratio_interval([coins(0, 9)], [coins(0, 9)])
+    with pytest.raises(ValueError, match="same queries"):
+        ratio_interval([coins(1, 9)], [coins(1, 8)])
