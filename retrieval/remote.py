@@ -101,7 +101,7 @@ class RemoteJudge:
             raise UnavailableError(f"The remote judge took longer than {self._timeout_s:g} s for a query.")
         try:
             response = http.post(f"{self._source.url}/chat/completions", json=asked, timeout=left_s)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise UnavailableError(f"The remote judge does not answer ({type(error).__name__}).") from error
         if response.status_code in _PASSING:
             raise UnavailableError(f"The remote judge is not ready: it answers {response.status_code}.")

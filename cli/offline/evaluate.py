@@ -77,6 +77,7 @@ class Choice:
     show_default=True,
     help="What composition may know of the catalog, where the data set has attributes.",
 )
+@click.option("--negatives", is_flag=True, help="What SynthCIR's texts deny is given as `negative_text` too.")
 @click.option("--drop-reference/--keep-reference", default=None, help="Against the protocol; recorded.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many queries (of each category), evenly spread.")
 @click.option(
@@ -203,10 +204,11 @@ def _with_interval(measured: Mapping[str, Any]) -> str:
 
 def _setting(content: Mapping[str, Any]) -> str:
     encoder, judge = content["encoder"], content["judge"]
+    negatives = " with negative texts" if content["negatives"] else ""
     reference = "removed" if content["protocol"]["reference_removed"] else "kept"
     judged = "no judge" if judge is None else f"judge {judge['spec']} over {judge['depth']}, weight {judge['weight']:g}"
     return (
-        f"strategy {content['strategy']}, attributes {content['attributes']}, encoder {encoder['spec']} "
+        f"strategy {content['strategy']}{negatives}, attributes {content['attributes']}, encoder {encoder['spec']} "
         f"({encoder['weights_sha256'][:12]}), {judged}, reference {reference}, "
         f"{sum(content['queries'])} of {sum(content['queries_of_the_split'])} queries"
     )
@@ -225,6 +227,7 @@ def _options(given: Mapping[str, Any]) -> EvalOptions:
         limit=given["limit"],
         drop_reference=given["drop_reference"],
         attributes=AttributeUse(given["attributes"]),
+        negatives=given["negatives"],
     )
 
 
@@ -236,5 +239,7 @@ def _check(choice: Choice, options: EvalOptions) -> None:
         raise click.UsageError("A test server wants every query: leave --limit out, or --submission.")
     if choice.submission is not None and options.drop_reference is not None:
         raise click.UsageError("A test server goes by the protocol: leave --drop-reference and --keep-reference out.")
+    if options.negatives and choice.dataset != "synthcir":
+        raise click.UsageError(f"{choice.dataset} does not tell what its texts deny: leave --negatives out.")
     if choice.judge is not None and not choice.rerank:
         raise click.UsageError("--judge says who re-ranks: add --rerank.")

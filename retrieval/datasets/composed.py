@@ -23,7 +23,8 @@ class CirQuery:
     `texts` are wordings of the same request whose features are averaged; the judge reads the first. None at all means
     that the data set has only empty captions for the query. `targets` are all right answers, the main one first; empty
     where only a server knows them. `members` are the other pictures of the reference's group, where there are groups.
-    `labels` name the slices that the query belongs to.
+    `labels` name the slices that the query belongs to. `denied` says in a few words what the texts rule out, where the
+    data set tells it.
     """
 
     id: str
@@ -32,6 +33,7 @@ class CirQuery:
     targets: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    denied: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from retrieval.datasets.composed import CirDataset, CirQuery, check_split, read_
 from retrieval.datasets.products import Shot, Split
 from retrieval.datasets.synthcir_groups import PLANS, SCENE_TRAP, Group, Plan, Query, build_groups
 from retrieval.datasets.synthetic import draw, encode_jpeg
+from retrieval.datasets.texts import Style
 
 SPLITS: Mapping[str, Split] = MappingProxyType({"train": Split.TRAIN, "val": Split.DEV, "test1": Split.TEST})
 """CIRR's name of a split -> ours; both are understood."""
@@ -70,6 +71,10 @@ class QueryDetails(BaseModel):
         """Slices: the style, the number of changed attributes, and the same-scene trap."""
         trap = (SAME_SCENE,) if self.same_scene_negatives >= SCENE_TRAP else ()
         return (f"style:{self.style}", f"changes:{len(self.changes)}", *trap)
+
+    def denied(self) -> str | None:
+        """The values that a negation rules out, as the catalog spells them."""
+        return " ".join(change.old for change in self.changes) if self.style == Style.NEGATION else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,10 @@ def read_synthcir(folder: Path, split: str = "test1") -> CirDataset:
     return replace(
         dataset,
         name="synthcir",
-        queries=tuple(replace(query, labels=queries[query.id].labels()) for query in dataset.queries),
+        queries=tuple(
+            replace(query, labels=queries[query.id].labels(), denied=queries[query.id].denied())
+            for query in dataset.queries
+        ),
         attributes={name: details.attributes for name, details in images.items()},
         scenes={name: details.scene for name, details in images.items()},
     )

@@ -127,6 +127,7 @@ def _setting(evaluation: Evaluation) -> dict[str, Any]:
         },
         "strategy": options.strategy,
         "attributes": options.attributes.value,
+        "negatives": options.negatives,
         "encoder": asdict(models.encoder.identity),
         "compute": evaluation.compute,
         "judge": None if models.judge is None else _judge(evaluation),

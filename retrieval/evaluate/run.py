@@ -34,7 +34,8 @@ class EvalOptions:
     """How it is measured.
 
     The judge sees the first `depth` of each ranking, and the rest of the query's group. `limit` keeps that many queries
-    of each part, evenly spread. `drop_reference` is the protocol's own choice where it is None.
+    of each part, evenly spread. `drop_reference` is the protocol's own choice where it is None. `negatives` gives
+    what a query's texts deny as its negative text too, where the data set tells it.
     """
 
     strategy: str = "intersection"
@@ -42,6 +43,7 @@ class EvalOptions:
     limit: int | None = None
     drop_reference: bool | None = None
     attributes: AttributeUse = AttributeUse.OWN
+    negatives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ class _Part:
             CompositionInput(
                 reference=self._gallery.vectors[place],
                 text=text,
-                negative_text=None,
+                negative_text=self._denied(query),
                 mean=self._space.mean,
                 concepts=self._space.concepts,
                 attributes=self._space.attributes,
@@ -214,6 +216,12 @@ class _Part:
         scores = composition.score(self._gallery.vectors)
         order = best_first(scores, without=place if self._drops_reference else None)
         return _Coarse(order, scores, composition, description)
+
+    def _denied(self, query: CirQuery) -> Vector | None:
+        if not self._options.negatives or query.denied is None:
+            return None
+        vector: Vector = self._models.encoder.encode_texts([query.denied])[0]
+        return vector
 
     def _describe(self, query: CirQuery) -> str | None:
         """The captioner's words for the target, where the strategy asks for them; may be empty."""

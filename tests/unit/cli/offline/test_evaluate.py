@@ -158,6 +158,7 @@ def test_a_missing_picture_is_one_clean_line(evaluate: Eval, tmp_path: Path) -> 
         (("cirr", "--submission", "out", "--keep-reference"), "by the protocol"),
         (("fashioniq", "--submission", "out"), "no test server"),
         (("cirr", "--judge", "demo"), "add --rerank"),
+        (("cirr", "--negatives"), "leave --negatives out"),
         (("cirr", "--encoder", "nothing"), "nothing"),
         (("cirr", "--strategy", "magic"), "'magic': use one of text, image, sum"),
         (("cirr", "--strategy", "caption"), "SETR_CAPTIONER"),

@@ -98,6 +98,14 @@ def test_splits_share_no_paraphrase() -> None:
     assert sum(map(len, catalog)) == len(set().union(*catalog))
 
 
+def test_negations_tell_what_they_deny(written: Path) -> None:
+    details = json.loads((written / "synthcir" / "queries.test1.json").read_text())
+    for query in read_synthcir(written, "test").queries:
+        old = [change["old"] for change in details[query.id]["changes"]]
+        assert query.denied == (" ".join(old) if style_of(query) == "negation" else None)
+    assert any(query.denied for query in read_synthcir(written, "test").queries)
+
+
 def test_every_query_has_exactly_one_right_answer(groups: dict[Split, list[Group]]) -> None:
     for split in Split:
         gallery = Counter((shot.product, shot.scene) for group in groups[split] for shot in group.shots)

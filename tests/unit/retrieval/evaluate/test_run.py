@@ -50,6 +50,17 @@ def test_cirr_drops_the_reference_and_ranks_five_members(images: dict[str, Path]
     assert first(evaluate([dataset("cirr", images, CIRR_QUERY)], models(), EvalOptions())) == ("bcdefgh", "bdfgh")
 
 
+def test_what_a_query_denies_is_its_negative_text_on_demand(images: dict[str, Path]) -> None:
+    encoder = ScriptedEncoder()
+    composer = ScriptedComposer(encoder, {"no logo": SCORES})
+    queries = (CirQuery("1", "a", ("no logo",), ("f",), denied="logo"), CirQuery("2", "a", ("no logo",), ("f",)))
+    for negatives in (False, True):
+        evaluate([dataset("cirr", images, *queries)], Models(encoder, composer), EvalOptions(negatives=negatives))
+
+    given = [None if query.negative_text is None else int(query.negative_text.argmax()) for _, query in composer.asked]
+    assert given == [None, None, encoder.texts.index("logo"), None]
+
+
 def test_fashioniq_keeps_the_reference(images: dict[str, Path]) -> None:
     query = CirQuery("1", "a", ("red",), ("f",))
 
