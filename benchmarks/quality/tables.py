@@ -98,8 +98,7 @@ def judge(content: Content) -> str:
     lines = [f"Stage 2 gains {_gain(compared['stage2_gain']['all']['R@1'])} points of R@1 on stage 1"]
     removed = content["stage2_errors_removed"]
     if removed is not None:
-        low, high = removed["ci95"]
-        lines.append(f", which is {removed['percent']:.1f} % ({low:.1f}..{high:.1f}) of its errors")
+        lines.append(f", which is {_cell(removed)} % of its errors")
     if "adapter_minus_base" in compared:
         lines.append(f"; the adapter gains {_gain(compared['adapter_minus_base']['all']['R@1'])} on the base")
     return table(("judge", "w", *COLUMNS), rows) + "\n\n" + "".join(lines) + "."

@@ -123,10 +123,8 @@ def test_no_key_no_header_and_no_candidate_no_request(site: WebServer) -> None:
     [
         ({"Yes": -0.25, "No": -1.5}, 1.25),
         ({"No": -0.25, "Yes": -20.5}, -20.25),
-        (
-            {"Yes": -0.01, "yes": -4.5, "Y": -7.0},
-            6.99,
-        ),  # No is not among the likely ones: at most as likely as the last
+        # An answer that is not among the likely ones is at most as likely as the last of them.
+        ({"Yes": -0.01, "yes": -4.5, "Y": -7.0}, 6.99),
         ({"No": -0.01, "Nope": -6.0}, -5.99),
         ({"No": 0.0, "Yes": -9999.0}, -9999.0),
     ],
