@@ -43,6 +43,14 @@ def best_of(scores: Mapping[str, tuple[float, float]]) -> str:
     return max(scores, key=lambda name: scores[name])
 
 
+def best_of_each_family(scores: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Of names such as `slerp-0.50` and `slerp-0.70`, which are a family, the best of each family."""
+    families: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, score in scores.items():
+        families.setdefault(name.rpartition("-")[0], {})[name] = score
+    return [best_of(family) for family in families.values()]
+
+
 def slices_of(evaluation: Evaluation) -> list[str]:
     """Same-scene queries and the styles, of those that there are."""
     return [label for label in labels(evaluation) if label == SAME_SCENE or label.startswith("style:")]

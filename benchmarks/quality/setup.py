@@ -26,7 +26,7 @@ from retrieval.evaluate.run import Evaluator
 from retrieval.rerank import build_judge
 from retrieval.specs import JudgeSource, parse_judge_spec
 from retrieval.strategies import COMPOSED
-from retrieval.strategies.ablations import ABLATIONS, union_grid
+from retrieval.strategies.ablations import ablation_grid, union_grid
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def draw_data(folder: Path, diary: Diary) -> None:
 def prepare(data: Path, work: Path, settings: Settings, *, limit: int | None) -> Prepared:
     """Load everything. ServiceError says what is missing or wrong; only a captioner may be absent."""
     encoder = load_encoder(settings.encoders.get(settings.default_encoder, settings.default_encoder), settings)
-    composer = StrategyComposer({**COMPOSED, **ABLATIONS, **union_grid()})
+    composer = StrategyComposer({**COMPOSED, **ablation_grid(), **union_grid()})
     cache = VectorCache(work, compute=_compute(settings))
     dev, test = (Evaluator([read_synthcir(data, split)], encoder, composer, cache=cache) for split in ("dev", "test"))
     source = parse_judge_spec(settings.reranker, models_dir=settings.models_dir)

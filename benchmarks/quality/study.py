@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.quality.diary import Diary
-from benchmarks.quality.numbers import Stage, best_of, compare, recall_at_1, row
+from benchmarks.quality.numbers import Stage, best_of, best_of_each_family, compare, recall_at_1, row
 from benchmarks.quality.verdicts import RememberingJudge
 from core.ports import Captioner
 from retrieval.evaluate.report import coarse, errors_removed, explanations, final, metric_rows
 from retrieval.evaluate.run import EvalOptions, Evaluation, Evaluator
 from retrieval.evaluate.space import AttributeUse
 from retrieval.strategies import COMPOSED, SINGLE_MODALITY
-from retrieval.strategies.ablations import ABLATIONS, union_grid
+from retrieval.strategies.ablations import ablation_grid, union_grid
 
 DEFAULT = "intersection"
 CAPTION = "caption"
@@ -38,6 +38,7 @@ class Bench:
     captioner: Captioner | None = None
     limit: int | None = None
     unions: Sequence[str] = field(default_factory=lambda: tuple(union_grid()))
+    ablations: Sequence[str] = field(default_factory=lambda: tuple(ablation_grid()))
 
 
 def study(bench: Bench, diary: Diary, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -68,22 +69,24 @@ class _Study:
         served = [*SINGLE_MODALITY, *COMPOSED]
         if self._bench.captioner is None:
             served.remove(CAPTION)
-        return list(dict.fromkeys([*served, union, *ABLATIONS]))
+        return list(dict.fromkeys([*served, union, *self._content["dev"]["best_ablations"]]))
 
     def _tune(self) -> dict[AttributeUse, str]:
-        """The best union on dev by what composition may know of the catalog, and every intersection on dev."""
+        """The best union on dev by what composition may know of the catalog, and each ablation's best share of text."""
         own = self._on_dev(self._bench.unions, AttributeUse.OWN)
         unions = {AttributeUse.OWN: own}
         centred = [name for name in self._bench.unions if name.startswith("centred")]  # others do not read attributes
         for use in (AttributeUse.DEGRADED, AttributeUse.NONE):
             unions[use] = own | self._on_dev(centred, use)
         best = {use: best_of(scores) for use, scores in unions.items()}
-        intersections = self._on_dev([DEFAULT, *ABLATIONS], AttributeUse.OWN, what="intersections")
+        ablations = self._on_dev(self._bench.ablations, AttributeUse.OWN, what="ablations")
+        intersections = ablations | self._on_dev([DEFAULT], AttributeUse.OWN, what=DEFAULT)
         self._content["dev"] = {
             "unions": {use.value: _recalls(scores) for use, scores in unions.items()},
             "best_union": {use.value: name for use, name in best.items()},
             "intersections": _recalls(intersections),
             "best_intersection": best_of(intersections),
+            "best_ablations": best_of_each_family(ablations),
         }
         self._save(self._content)
         return best

@@ -28,7 +28,7 @@ from retrieval.evaluate.run import EvalOptions, Evaluation, Models, evaluate
 from retrieval.evaluate.space import AttributeUse
 from retrieval.evaluate.submissions import write_circo_submission, write_cirr_submission
 from retrieval.strategies import COMPOSED
-from retrieval.strategies.ablations import ABLATIONS, union_grid
+from retrieval.strategies.ablations import ABLATIONS, ablation_grid, union_grid
 
 READERS: Mapping[str, Callable[[Path, str], Sequence[CirDataset]]] = MappingProxyType(
     {
@@ -144,9 +144,9 @@ def load_models(choice: Choice, strategy: str, settings: Settings) -> Models:
 
 
 def build_composer(strategy: str) -> StrategyComposer:
-    """The service's strategies and the ablations; of the unions with another share of the text the one of that name."""
-    unions = union_grid()
-    asked = {strategy: unions[strategy]} if strategy in unions else {}
+    """The service's strategies and the ablations; of those with another share of the text the one of that name."""
+    tunable = union_grid() | ablation_grid()
+    asked = {strategy: tunable[strategy]} if strategy in tunable else {}
     return StrategyComposer({**COMPOSED, **ABLATIONS, **asked})
 
 

@@ -198,7 +198,7 @@ def _stage1(
 @click.option("--work", type=_Folder(), required=True, help="Where checkpoints and drawn pictures are kept.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 def encoder_demo(*, out: Path, work: Path, seed: int) -> None:
-    """Train the demo encoder on drawn pictures: about 45 minutes on two CPU cores. A GPU is used when there is one."""
+    """Train the demo encoder on drawn pictures: 20 to 45 minutes on two CPU cores. A GPU is used when there is one."""
     from retrieval.devices import choose_device, limit_threads
     from retrieval.train.encoder_demo import EncoderRecipe, train_encoder
 

@@ -1,10 +1,11 @@
-"""Other ways to build the intersection, and tunable unions: for evaluation only, beside the strategies of the API.
+"""Other ways to build the intersection, and unions, at any share of the text: for evaluation only, not in the API.
 
 Each intersection here is the text plus what it keeps of the reference; they differ in what they keep.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -13,20 +14,21 @@ from core.models import Explanation, Vector
 from core.ports import Composition, CompositionInput
 from retrieval.strategies.centring import Centre
 from retrieval.strategies.linear import unit
-from retrieval.strategies.product import fuse_directions, harris
+from retrieval.strategies.product import fuse_directions, harris_of, weighted_product
 from retrieval.strategies.sparse import (
     Halves,
     Parts,
     Vocabulary,
     halves_of,
     search_for_both,
-    sparse_intersection,
     take_apart,
     weighted,
 )
 from retrieval.strategies.union import present, slerp_of, sum_of
 
 Strategy = Callable[[CompositionInput], Composition]
+Tunable = Callable[[float], Strategy]
+"""Share of the text in (0, 1) -> the strategy that has it."""
 Keep = Callable[[Vector, Vector, Vocabulary], Vector]
 """Reference and text, centred unit vectors [d], and the concepts -> what is kept [d], of any length."""
 
@@ -83,46 +85,59 @@ def contrast(reference: Vector, text: Vector, vocabulary: Vocabulary) -> Vector:
     return kept
 
 
-def keeping(keep: Keep) -> Strategy:
+def keeping(keep: Keep) -> Tunable:
     """The text plus what `keep` keeps of the reference; without concepts the whole reference, as in `sparse`."""
 
-    def strategy(query: CompositionInput) -> Composition:
+    def halves(query: CompositionInput) -> Halves:
         centre = Centre.of(query)
         text, kept = centre.words(present(query.text)), unit(centre.picture(present(query.reference)))
         if query.concepts is not None and query.concepts.terms:
             kept = unit(keep(kept, text, Vocabulary.of(query.concepts, centre, query.attributes)))
-        return search_for_both(Halves(centre, text, kept, Explanation()))
+        return Halves(centre, text, kept, Explanation())
+
+    return summing(halves)
+
+
+def summing(halves: Callable[[CompositionInput], Halves]) -> Tunable:
+    """The text plus the kept reference, each with its share."""
+
+    def of(text_share: float) -> Strategy:
+        kept_weight = (1.0 - text_share) / text_share
+        return lambda query: search_for_both(halves(query), kept_weight)
+
+    return of
+
+
+def intersection_as_and(text_share: float) -> Strategy:
+    """`sparse_intersection`'s text and kept reference, their similarities multiplied instead of added."""
+
+    def strategy(query: CompositionInput) -> Composition:
+        found = halves_of(query)
+        fused = fuse_directions(found.centre, found.text, found.kept, weighted_product(text_share))
+        return replace(fused, explanation=found.explanation)
 
     return strategy
 
 
-def intersection_as_and(query: CompositionInput) -> Composition:
-    """`sparse_intersection`'s text and kept reference, their similarities multiplied instead of added."""
-    found = halves_of(query)
-
-    def fuse(to_text: Vector, to_kept: Vector) -> Vector:
-        scores: Vector = np.sqrt(to_text * to_kept)
-        return scores
-
-    fused = fuse_directions(found.centre, found.text, found.kept, fuse)
-    return replace(fused, explanation=found.explanation)
-
-
 def union_grid(step: float = 0.02) -> dict[str, Strategy]:
     """Unions at every share of the text in (0, 1): `sum-0.50`, `centred-sum-0.50`, `slerp-0.50` and so on."""
-    grid: dict[str, Strategy] = {}
-    for share in np.arange(step, 1.0 - step / 2, step):
-        a = round(float(share), 4)
-        grid[f"sum-{a:.2f}"] = sum_of(a)
-        grid[f"centred-sum-{a:.2f}"] = sum_of(a, centred=True)
-        grid[f"slerp-{a:.2f}"] = slerp_of(a)
-    return grid
+    return _grid({"sum": sum_of, "centred-sum": partial(sum_of, centred=True), "slerp": slerp_of}, step)
 
 
-ABLATIONS: Mapping[str, Strategy] = MappingProxyType(
+def ablation_grid(step: float = 0.02) -> dict[str, Strategy]:
+    """The ablations at every share of the text in (0, 1): `intersection-span-0.50` and so on."""
+    return _grid(TUNABLE, step)
+
+
+def _grid(families: Mapping[str, Tunable], step: float) -> dict[str, Strategy]:
+    shares = [round(float(share), 4) for share in np.arange(step, 1.0 - step / 2, step)]
+    return {f"{name}-{share:.2f}": of(share) for share in shares for name, of in families.items()}
+
+
+TUNABLE: Mapping[str, Tunable] = MappingProxyType(
     {
-        "product-harris": harris,
-        "intersection-sparse": sparse_intersection,
+        "product-harris": harris_of,
+        "intersection-sparse": summing(halves_of),
         "intersection-literal": keeping(literal),
         "intersection-words": keeping(words),
         "intersection-relevant": keeping(relevant),
@@ -131,4 +146,6 @@ ABLATIONS: Mapping[str, Strategy] = MappingProxyType(
         "intersection-and": intersection_as_and,
     }
 )
-"""By name; an evaluator gives them to `StrategyComposer` beside `COMPOSED`."""
+"""The ablations, by name."""
+ABLATIONS: Mapping[str, Strategy] = MappingProxyType({name: of(0.5) for name, of in TUNABLE.items()})
+"""With equal shares; an evaluator gives them to `StrategyComposer` beside `COMPOSED`."""

@@ -26,26 +26,31 @@ def product(query: CompositionInput) -> Composition:
 
     A weighted product, because the reference says less about the target than the text does.
     """
-    return _product_of(TEXT_SHARE)(query)
+    return _of_both(query, weighted_product(TEXT_SHARE))
 
 
-def _product_of(text_share: float) -> Callable[[CompositionInput], Composition]:
-    """`product` with `text_share` a in 0..1."""
+def weighted_product(text_share: float) -> Fuse:
+    """s_t^a * s_v^(1 - a) with `text_share` a in 0..1."""
 
     def fuse(to_text: Vector, to_reference: Vector) -> Vector:
         scores: Vector = to_text**text_share * to_reference ** (1.0 - text_share)
         return scores
 
-    return lambda query: _of_both(query, fuse)
+    return fuse
 
 
-def harris(query: CompositionInput) -> Composition:
-    """Score x -> s_t s_v - lambda (s_t + s_v)^2, the form of a corner detector: one-sided matches lose (BASIC)."""
+def harris_of(text_share: float) -> Callable[[CompositionInput], Composition]:
+    """Score x -> s_t s_v - lambda (s_t + s_v)^2, the form of a corner detector: one-sided matches lose (BASIC).
+
+    With `text_share` a in 0..1 the similarities count 2a and 2(1 - a) times; BASIC has them equal, a = 0.5.
+    """
 
     def fuse(to_text: Vector, to_reference: Vector) -> Vector:
-        return to_text * to_reference - HARRIS_PENALTY * (to_text + to_reference) ** 2
+        said, seen = 2 * text_share * to_text, 2 * (1.0 - text_share) * to_reference
+        scores: Vector = said * seen - HARRIS_PENALTY * (said + seen) ** 2
+        return scores
 
-    return _of_both(query, fuse)
+    return lambda query: _of_both(query, fuse)
 
 
 def fuse_directions(centre: Centre, text: Vector, reference: Vector, fuse: Fuse) -> Composition:

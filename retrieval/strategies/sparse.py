@@ -109,9 +109,9 @@ def halves_of(query: CompositionInput) -> Halves:
     return Halves(centre, _wanted(text, parts, vocabulary), _kept(kept, parts, vocabulary), _explain(parts, vocabulary))
 
 
-def search_for_both(found: Halves) -> Composition:
-    """Search for text + gamma * kept, scored on centred pictures."""
-    composed = found.text + KEPT_WEIGHT * found.kept
+def search_for_both(found: Halves, kept_weight: float = KEPT_WEIGHT) -> Composition:
+    """Search for text + gamma * kept with `kept_weight` gamma > 0, scored on centred pictures."""
+    composed = found.text + np.float32(kept_weight) * found.kept
 
     def score(vectors: Vectors) -> Vector:
         return inner_product(composed)(found.centre.picture(vectors))

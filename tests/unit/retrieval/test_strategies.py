@@ -9,10 +9,10 @@ import pytest
 from core.errors import InvalidInputError
 from core.models import Vectors
 from core.ports import Composition, CompositionInput
-from retrieval.strategies.ablations import ABLATIONS, union_grid
+from retrieval.strategies.ablations import ABLATIONS, ablation_grid, union_grid
 from retrieval.strategies.centring import Centre
 from retrieval.strategies.described import caption
-from retrieval.strategies.product import HARRIS_PENALTY, TEXT_SHARE, harris, product
+from retrieval.strategies.product import HARRIS_PENALTY, TEXT_SHARE, harris_of, product
 from retrieval.strategies.soft import soft, soften
 from retrieval.strategies.union import slerp_of, sum_of, text, weighted_sum
 from tests.unit.retrieval.test_compose import COMPOSED, EVERYTHING, GALLERY, SCENES, query
@@ -63,6 +63,21 @@ def test_the_grid_of_unions() -> None:
     np.testing.assert_allclose(grid["slerp-0.98"](asked()).probes, [[sin(0.01 * pi), cos(0.01 * pi)]], atol=1e-6)
 
 
+def test_the_grid_of_ablations() -> None:
+    """Without concepts they keep the whole reference; 0.75 of the text is a third of the reference beside the text."""
+    grid = ablation_grid()
+    assert len(grid) == len(ABLATIONS) * 49
+    for name, equal_shares in ABLATIONS.items():
+        assert scores(grid[f"{name}-0.50"](asked())) == scores(equal_shares(asked()))
+    quarter = ablation_grid(step=0.25)
+    assert scores(quarter["intersection-span-0.75"](asked())) == [round(1 / 3, 5), 1.0, 1.0, round(-1 / 3, 5)]
+    expected = [3**0.25, 3**0.75, 2.6**0.75 * 2.2**0.25, 0.0]
+    assert scores(quarter["intersection-and-0.75"](asked())) == [round(value, 5) for value in expected]
+    l_ = HARRIS_PENALTY
+    expected = [2.25 - 9 * l_, 2.25 - 25 * l_, 3.9 * 1.1 - 25 * l_, -2.25 * l_]
+    assert scores(quarter["product-harris-0.75"](asked())) == pytest.approx(expected, abs=1e-4)
+
+
 def test_product_wants_both() -> None:
     """Normalised by (s + 0.5) / 0.5: BETWEEN has 2.2 of the reference and 2.6 of the text, RIGHT has 3 and 1."""
     a = TEXT_SHARE
@@ -70,7 +85,7 @@ def test_product_wants_both() -> None:
     assert scores(product(asked())) == [round(value, 5) for value in expected]
     l_ = HARRIS_PENALTY
     expected = [3 - 16 * l_, 3 - 16 * l_, 2.6 * 2.2 - 4.8**2 * l_, -l_]
-    assert scores(harris(asked())) == pytest.approx(expected, abs=1e-4)
+    assert scores(harris_of(0.5)(asked())) == pytest.approx(expected, abs=1e-4)
 
 
 def test_product_looks_at_angles_from_the_mean() -> None:

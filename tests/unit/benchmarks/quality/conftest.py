@@ -14,8 +14,8 @@ from retrieval.datasets.products import Split
 from retrieval.datasets.synthcir import WriteOptions, read_synthcir, write_synthcir
 from retrieval.evaluate.run import Evaluator
 from retrieval.strategies import COMPOSED
-from retrieval.strategies.ablations import ABLATIONS, union_grid
-from tests.unit.benchmarks.quality.miniature import PLAN, UNIONS, ArbitraryJudge, Describer, Ran
+from retrieval.strategies.ablations import ablation_grid, union_grid
+from tests.unit.benchmarks.quality.miniature import ABLATIONS, PLAN, UNIONS, ArbitraryJudge, Describer, Ran
 from tests.unit.retrieval.evaluate.scripted import ScriptedEncoder
 
 
@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ran(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     work, encoder = tmp_path_factory.mktemp("work"), ScriptedEncoder()
-    composer = StrategyComposer({**COMPOSED, **ABLATIONS, **union_grid()})
+    composer = StrategyComposer({**COMPOSED, **ablation_grid(), **union_grid()})
     dev, test = (Evaluator([read_synthcir(data, split)], encoder, composer) for split in ("dev", "test"))
     judge = ArbitraryJudge()
     bench = Bench(
@@ -38,6 +38,7 @@ def ran(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
         RememberingJudge(ArbitraryJudge("base", weight=0.5), Verdicts(work / "base.npz")),
         Describer(),
         unions=UNIONS,
+        ablations=ABLATIONS,
     )
     diary = Diary(Console(file=StringIO()))
     saved: list[int] = []

@@ -12,6 +12,7 @@ from core.ports import JudgeIdentity
 from retrieval.datasets.synthcir_groups import Kind, Plan
 
 UNIONS = ("sum-0.50", "centred-sum-0.50", "slerp-0.70")
+ABLATIONS = ("intersection-literal-0.50", "intersection-and-0.30", "intersection-and-0.50")
 PLAN = Plan({Kind.SAME_SCENE: 2, Kind.MIXED: 1, Kind.SCENE: 1}, queries_per_group=3)
 
 

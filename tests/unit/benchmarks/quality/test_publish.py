@@ -55,7 +55,7 @@ def test_tables_show_the_numbers_of_the_rows(ran: Ran) -> None:
     assert tables["strategies"].count("| `text` |") == 2
     assert len(tables["against-union"].splitlines()) == 2 + 5
     assert "base without the adapter, judge alone" in tables["judge"]
-    assert "`intersection-literal`" in tables["ablations"]
+    assert "`intersection-literal-0.50`" in tables["ablations"]
     assert "| same-scene |" in tables["slices"]
 
 

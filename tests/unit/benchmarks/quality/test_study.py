@@ -3,10 +3,9 @@
 import pytest
 
 from benchmarks.quality.content import find, summarise
-from benchmarks.quality.numbers import COLUMNS, best_of
+from benchmarks.quality.numbers import COLUMNS, best_of, best_of_each_family
 from retrieval.strategies import COMPOSED, SINGLE_MODALITY
-from retrieval.strategies.ablations import ABLATIONS
-from tests.unit.benchmarks.quality.miniature import UNIONS, Ran
+from tests.unit.benchmarks.quality.miniature import ABLATIONS, UNIONS, Ran
 
 SUMMARY = {
     "best_union",
@@ -24,8 +23,8 @@ SUMMARY = {
 
 
 def test_every_strategy_has_a_row_without_and_with_the_judge(ran: Ran) -> None:
-    union = ran.content["dev"]["best_union"]["own"]
-    for strategy in [*SINGLE_MODALITY, *COMPOSED, *ABLATIONS, union]:
+    dev = ran.content["dev"]
+    for strategy in [*SINGLE_MODALITY, *COMPOSED, *dev["best_ablations"], dev["best_union"]["own"]]:
         for judge, weight in ((None, None), ("adapter", 0.25)):
             row = find(ran.content, strategy, judge)
             assert row["weight"] == weight
@@ -60,10 +59,18 @@ def test_of_equal_unions_the_better_ranking_wins_and_then_the_first() -> None:
     assert best_of({"a": (50.0, 60.0), "b": (50.0, 70.0), "c": (50.0, 70.0), "d": (40.0, 90.0)}) == "b"
 
 
+def test_the_best_of_each_family() -> None:
+    scores = {"a-0.10": (1.0, 0.0), "b-c-0.10": (5.0, 0.0), "a-0.20": (2.0, 0.0), "b-c-0.20": (5.0, 1.0)}
+    assert best_of_each_family(scores) == ["a-0.20", "b-c-0.20"]
+
+
 def test_intersections_are_compared_on_dev(ran: Ran) -> None:
     dev = ran.content["dev"]
 
     assert set(dev["intersections"]) == {"intersection", *ABLATIONS}
+    literal, multiplied = dev["best_ablations"]
+    assert literal == "intersection-literal-0.50"
+    assert multiplied.startswith("intersection-and-")
     assert dev["intersections"][dev["best_intersection"]] == max(dev["intersections"].values())
 
 

@@ -101,7 +101,7 @@ def test_fashioniq_has_a_row_for_each_category_and_says_what_is_empty(evaluate: 
         assert word in result.output
 
 
-@pytest.mark.parametrize("strategy", ["intersection-span", "product-harris", "centred-sum-0.62"])
+@pytest.mark.parametrize("strategy", ["intersection-span", "product-harris-0.70", "centred-sum-0.62"])
 def test_ablations_and_tuned_unions_are_strategies_too(evaluate: Eval, tmp_path: Path, strategy: str) -> None:
     write_cirr(tmp_path / "data")
     result = evaluate("cirr", "--strategy", strategy)
