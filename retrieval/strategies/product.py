@@ -46,9 +46,9 @@ def harris_of(text_share: float) -> Callable[[CompositionInput], Composition]:
     """
 
     def fuse(to_text: Vector, to_reference: Vector) -> Vector:
-        said, seen = 2 * text_share * to_text, 2 * (1.0 - text_share) * to_reference
-        scores: Vector = said * seen - HARRIS_PENALTY * (said + seen) ** 2
-        return scores
+        said: Vector = to_text * (2 * text_share)
+        seen: Vector = to_reference * (2 - 2 * text_share)
+        return said * seen - HARRIS_PENALTY * (said + seen) ** 2
 
     return lambda query: _of_both(query, fuse)
 

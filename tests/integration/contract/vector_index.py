@@ -138,7 +138,7 @@ class VectorIndexContract:
             assert hit.external_id == f"sku-{n:04}"
             assert hit.score == pytest.approx(float(built.vectors[n] @ probe), abs=3 * HALF_PRECISION)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         held=st.lists(st.dictionaries(st.sampled_from(["a", "b"]), _values), min_size=12, max_size=12),
         filters=st.lists(_filters, min_size=4, max_size=4),

@@ -106,7 +106,7 @@ def test_every_value_under_every_condition(uow_factory: UnitOfWorkFactory, summe
                 assert matching(uow_factory, summer, where) == expected, where
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(held=rows, wheres=st.lists(filters, min_size=10, max_size=10))
 def test_sql_and_reference_agree(
     uow_factory: UnitOfWorkFactory, summer: Gallery, held: list[dict[str, Any]], wheres: list[Filter]

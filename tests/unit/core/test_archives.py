@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.archives import Archive, Limits, Rejected, normalise, open_archive
@@ -316,7 +316,6 @@ def test_paths_are_normalised_once() -> None:
 SEED = packed({"c.csv": b"external_id,image\n", "a/1.jpg": b"one" * 50, "a/2.jpg": b"two" * 50})
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(SEED) - 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=5))
 def test_damage_anywhere_is_one_of_our_errors_or_still_readable(damage: list[tuple[int, bytes]]) -> None:
     data = bytearray(SEED)
@@ -340,7 +339,6 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.binary(max_size=200), min_size=1, max_size=6))
 def test_the_directory_agrees_with_the_standard_librarys(files: dict[str, bytes]) -> None:
     data = packed(files)

@@ -37,7 +37,7 @@ def cut(data: bytes, *, every: int, chunk: int = 5, most: int = 99) -> tuple[Ran
     return cutting.ranges()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LINES, st.integers(1, 4), st.integers(1, 9), st.booleans())
 def test_ranges_hold_every_query_once_under_its_number(lines: list[bytes], every: int, chunk: int, ended: bool) -> None:  # noqa: FBT001
     data = b"\n".join(lines) + (b"\n" if ended and lines else b"")

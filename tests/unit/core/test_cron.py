@@ -84,7 +84,6 @@ def test_spaces_do_not_matter() -> None:
     assert Cron(" 0  3 * * *\t", "UTC").expression == "0 3 * * *"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -94,7 +93,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert tick.tzinfo is UTC
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(minutes, hours, moments, st.sampled_from(ZONES))
 def test_a_daily_tick_comes_once_on_every_local_day(minute: int, hour: int, after: datetime, zone: str) -> None:
     """Also on the two odd days of a year: at its time of day, or where the clocks skip that, within the next hour."""
@@ -108,7 +107,7 @@ def test_a_daily_tick_comes_once_on_every_local_day(minute: int, hour: int, afte
     assert sum(each > timedelta(0) for each in late) <= 3
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.sampled_from(["*/7 * * * *", "5 * * * *", "0 3 * * *", "30 2 * * MON"]), moments, st.sampled_from(ZONES))
 def test_looking_from_any_moment_before_finds_the_same_tick(cron: str, after: datetime, zone: str) -> None:
     schedule = Cron(cron, zone)
@@ -118,7 +117,7 @@ def test_looking_from_any_moment_before_finds_the_same_tick(cron: str, after: da
     assert schedule.next_tick(tick) > tick
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.sampled_from(["*/20 * * * *", "10 4 * * *", "30 2 * * SUN", "0 0 1 * *"]),
     moments,

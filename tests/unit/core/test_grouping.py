@@ -35,7 +35,7 @@ def belong(one: Traits, other: Traits, how: Grouping) -> bool:
     return (how.by_value and same_value(one.value, other.value)) or look_alike(one, other, how.distance)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ROWS, HOW)
 def test_a_row_is_shown_exactly_when_no_shown_one_before_it_belongs_to_it(rows: list[Traits], how: Grouping) -> None:
     shown: list[int] = []
@@ -45,20 +45,20 @@ def test_a_row_is_shown_exactly_when_no_shown_one_before_it_belongs_to_it(rows: 
     assert places(group(rows, how, limit=100)) == shown
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ROWS, HOW, st.integers(1, 10))
 def test_more_candidates_never_change_what_fewer_showed(rows: list[Traits], how: Grouping, cut: int) -> None:
     fewer = places(group(rows[:cut], how, limit=100))
     assert places(group(rows, how, limit=100))[: len(fewer)] == fewer
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ROWS, HOW, st.integers(1, 10))
 def test_a_limit_cuts_the_same_list(rows: list[Traits], how: Grouping, limit: int) -> None:
     assert places(group(rows, how, limit=limit)) == places(group(rows, how, limit=100))[:limit]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ROWS, HOW)
 def test_each_row_is_shown_or_counted(rows: list[Traits], how: Grouping) -> None:
     groups = group(rows, how, limit=100)

@@ -246,7 +246,7 @@ def carried_out(story: Story, books: Books, of: Job) -> int:
 
 
 @given(stories)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_exactly_what_nobody_names_goes_and_everything_adds_up(story: Story) -> None:
     books = Books(dict(story.stored))
     of = job(story.share)
@@ -271,7 +271,7 @@ def test_exactly_what_nobody_names_goes_and_everything_adds_up(story: Story) -> 
 
 
 @given(stories)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_without_others_the_total_is_right_from_the_beginning(story: Story) -> None:
     quiet = Story(story.stored, story.rows, 1.0, set(), set(), set())
     books = Books(dict(quiet.stored))
@@ -283,7 +283,6 @@ def test_without_others_the_total_is_right_from_the_beginning(story: Story) -> N
     assert "" not in {one.external_id for one in outcomes}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 100))
 def test_the_guard_lets_at_most_the_share_go(before: int, going: int, percent: int) -> None:
     going = min(going, before)

@@ -190,7 +190,7 @@ SEEDS = [make() for make in pictures.WELL_FORMED.values()]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)), max_size=6))
 def test_damage_anywhere_is_an_item_error_or_a_picture(seed: bytes, damage: list[tuple[int, bytes]]) -> None:
     data = bytearray(seed)

@@ -195,7 +195,7 @@ def test_headers_that_lie_are_refused(data: bytes) -> None:
 
 
 @given(st.binary(max_size=2000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     for start in (data, WHOLE[:512] + data, patched(slice(156, 157), b"x") + data):
         try:
@@ -208,7 +208,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
     st.dictionaries(st.text("abcä/._", min_size=1, max_size=120), st.binary(max_size=2000), max_size=8),
     st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_directories_say_what_was_packed(files: dict[str, bytes], form: int) -> None:
     data = packed(files, form=form)
     if not files:
