@@ -7,8 +7,10 @@ from core.models import ConceptKind
 from core.ports import Composition, CompositionInput, Encoder, Phrases, RelativeText
 from retrieval.strategies import COMPOSED, SINGLE_MODALITY, Strategy
 from retrieval.strategies.centring import Centre
+from retrieval.strategies.intersection import intersection
 from retrieval.strategies.reading import read
-from retrieval.strategies.soft import soft, soften
+from retrieval.strategies.soft import soft
+from retrieval.strategies.softening import soften
 from retrieval.vocabulary import PRODUCTS, SCENES
 
 
@@ -41,7 +43,7 @@ class StrategyComposer:
         """
         compose = self._strategy(strategy, query)
         composition = compose(query)
-        if query.negative_text is None or compose is soft:  # which avoids by itself
+        if query.negative_text is None or compose in _AVOIDING:
             return composition
         return soften(composition, Centre.of(query), avoid=query.negative_text)
 
@@ -71,4 +73,6 @@ class StrategyComposer:
         raise InvalidInputError("The query is empty: send a text, a reference image, or both.")
 
 
+_AVOIDING = frozenset([intersection, soft])
+"""Strategies that read the negative text themselves."""
 _WORDS = {"text": "a text", "image": "a reference image"}

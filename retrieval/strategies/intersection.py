@@ -17,6 +17,7 @@ from retrieval.strategies.centring import Centre
 from retrieval.strategies.facets import Facets, Mask
 from retrieval.strategies.linear import unit
 from retrieval.strategies.reading import speaks_of
+from retrieval.strategies.softening import soften
 from retrieval.strategies.sparse import sparse_intersection
 from retrieval.strategies.union import present
 
@@ -28,6 +29,10 @@ MAX_NAMED = 3
 """Facets that one phrase names at most."""
 NEWS_FROM = 0.25
 """Share of what a text says of a facet that must be news to matter: the rest repeats what the reference shows."""
+SHOWN_FROM = 0.5
+"""Share of what is denied that the reference shows, from which on it has to go."""
+CLEAR_FROM = 0.5
+"""Clarity from which on the reference is taken to show something of a facet."""
 FLOOR = 1e-3
 """How likely a reading is to be plainly wrong: no facet rules a picture out alone."""
 GIST_WEIGHT = 0.5
@@ -48,20 +53,24 @@ def intersection(query: CompositionInput) -> Composition:
     """Score x -> geometric mean, in 0..1, of how likely x is what is wanted in each facet; needs both modalities.
 
     ANN probes are the text, what is kept of the reference, and their sum. Without concepts nothing can be told apart:
-    the whole centred reference is kept, as `sparse_intersection` has it.
+    the whole centred reference is kept, as `sparse_intersection` has it. A negative text that no concept explains
+    re-weights the scores, as it does for other strategies.
     """
-    reference, text = present(query.reference), present(query.text)
+    reference, text, centre = present(query.reference), present(query.text), Centre.of(query)
     if query.concepts is None or not query.concepts.terms:
-        return sparse_intersection(query)
-    centre = Centre.of(query)
+        return soften(sparse_intersection(query), centre, avoid=query.negative_text)
     facets = Facets.of(query.concepts, centre, query.attributes)
     seen = Seen.of(centre.picture(reference), facets)
-    wanted = Wanted.of(query.phrases or Phrases(text[None], text[None][:0]), seen, facets, centre)
-    return Composition(
+    negative = np.zeros_like(text[None])[:0] if query.negative_text is None else query.negative_text[None]
+    denied, unnamed = _said_of(centre.words(negative), facets)
+    phrases = query.phrases or Phrases(text[None], text[None][:0])
+    wanted = Wanted.of(phrases, seen.denied_here(denied, facets), seen, facets, centre)
+    found = Composition(
         probes=_probes(centre.words(text), seen, wanted, facets),
         score=_Score(seen, wanted, facets, centre),
         explanation=_explain(seen, wanted, facets),
     )
+    return soften(found, centre, avoid=query.negative_text) if unnamed else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,14 @@ class Seen:
         clarity = np.where(facets.subjects, np.float32(1), np.minimum(parts / largest, np.float32(1)))
         return Seen(vector, facets.shares(similarities, spread), clarity, spread)
 
+    def denied_here(self, denied: Vector, facets: Facets) -> Vector:
+        """Of what is denied [m] that of facets in which the reference shows it, or shows nothing clearly; and scenes.
+
+        Elsewhere what the reference shows is something else, and to keep that denies enough.
+        """
+        shown = facets.total(denied * self.shares) >= SHOWN_FROM
+        return np.where(facets.spread_over(shown | (self.clarity < CLEAR_FROM) | facets.scenes), denied, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -105,10 +122,11 @@ class Wanted:
     gist_weight: float
 
     @staticmethod
-    def of(phrases: Phrases, seen: Seen, facets: Facets, centre: Centre) -> "Wanted":
-        """In each facet what the text wants; else anything but what it avoids; else what the reference shows."""
+    def of(phrases: Phrases, denied: Vector, seen: Seen, facets: Facets, centre: Centre) -> "Wanted":
+        """In each facet what the text wants; else anything but what it avoids or what is `denied` [m]; else as seen."""
         wanted, avoided = centre.words(phrases.wanted), centre.words(phrases.avoided)
         (said, unnamed), (refused, _) = _said_of(wanted, facets), _said_of(avoided, facets)
+        refused = refused + denied
         asked = facets.total(said) > 0
         changed = asked | (facets.total(refused) > 0)
         right = np.where(facets.spread_over(asked), _news(said, seen, facets), 1.0 - np.minimum(refused, 1.0))

@@ -13,7 +13,8 @@ from retrieval.strategies.ablations import ABLATIONS, ablation_grid, union_grid
 from retrieval.strategies.centring import Centre
 from retrieval.strategies.described import caption
 from retrieval.strategies.product import HARRIS_PENALTY, TEXT_SHARE, harris_of, product
-from retrieval.strategies.soft import soft, soften
+from retrieval.strategies.soft import soft
+from retrieval.strategies.softening import soften
 from retrieval.strategies.union import slerp_of, sum_of, text, weighted_sum
 from tests.unit.retrieval.test_compose import COMPOSED, EVERYTHING, GALLERY, SCENES, query
 from tests.unit.retrieval.test_compose import text as words
