@@ -1,5 +1,6 @@
 """Stage 2: the judge answers Yes or No for the shortlist, and the final order follows."""
 
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,18 @@ log = structlog.get_logger()
 
 FETCH_THREADS = 8
 PICTURE_SIDE_PX = REFERENCE_SIDE_PX
+_DENIES = re.compile(r"(?:no|not|without|never)\b", re.IGNORECASE)
+
+
+def request_of(text: str, negative_text: str | None) -> str:
+    """What the judge is asked for: the relative text, and what must not be there.
+
+    >>> request_of("in red", "striped"), request_of("in red", "no logo")
+    ('in red, but not striped', 'in red, no logo')
+    """
+    if negative_text is None:
+        return text
+    return f"{text}, {negative_text}" if _DENIES.match(negative_text) else f"{text}, but not {negative_text}"
 
 
 def final_order(candidates: Sequence[Candidate], p_yes: dict[UUID, float], *, weight: float) -> tuple[Candidate, ...]:
@@ -89,7 +102,8 @@ class Judging:
         reference = reference_picture(self.ctx, params, image)
         pictures = self._pictures(shortlist, images)
         readable = [candidate for candidate in shortlist if isinstance(pictures[candidate.image_id], Picture)]
-        scores = self.judge.score(reference, params.text, [_picture(pictures[c.image_id]) for c in readable])
+        request = request_of(params.text, params.negative_text)
+        scores = self.judge.score(reference, request, [_picture(pictures[c.image_id]) for c in readable])
         p_yes = {candidate.image_id: float(p) for candidate, p in zip(readable, scores, strict=True)}
         noted = [replace(c, error=_reason(pictures.get(c.image_id))) for c in candidates]
         return final_order(noted, p_yes, weight=self.judge.weight)

@@ -35,6 +35,7 @@ class Query:
     like: str | None
     reference_url: str | None
     text: str | None
+    negative_text: str | None
     filter: Json | None
     top_k: int
     rerank: bool
@@ -48,6 +49,7 @@ class Query:
         wanted: Json = {
             "reference": self._reference(),
             "text": self.text,
+            "negative_text": self.negative_text,
             "filter": self.filter,
             "top_k": self.top_k,
             "strategy": self.strategy,
@@ -70,6 +72,7 @@ class Query:
 @click.option("--like", metavar="EXTERNAL_ID", help="Reference: an image of the gallery.")
 @click.option("--reference-url", metavar="URL", help="Reference: a picture that the server fetches.")
 @click.option("--text", help="What should be different, or what to find.")
+@click.option("--negative-text", help="What must not be there.")
 @click.option(
     "--filter", type=_filter, metavar="JSON", help='Attributes: \'{"category": "dress", "price": {"lte": 80}}\'.'
 )

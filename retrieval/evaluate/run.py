@@ -9,7 +9,7 @@ import numpy as np
 from core.errors import InvalidInputError, ModelLoadError
 from core.models import Candidate, Explanation, Vector
 from core.ports import Captioner, Composer, Composition, CompositionInput, Encoder, Judge
-from core.reranking import final_order
+from core.reranking import final_order, request_of
 from retrieval.datasets.composed import CirDataset, CirQuery
 from retrieval.evaluate.embeddings import Progress, VectorCache, gallery_vectors, silent
 from retrieval.evaluate.gallery import Gallery
@@ -205,7 +205,7 @@ class _Part:
             CompositionInput(
                 reference=self._gallery.vectors[place],
                 text=text,
-                negative_text=self._denied(query),
+                negative_text=self._encode_negative(query),
                 mean=self._space.mean,
                 concepts=self._space.concepts,
                 attributes=self._space.attributes,
@@ -217,10 +217,14 @@ class _Part:
         order = best_first(scores, without=place if self._drops_reference else None)
         return _Coarse(order, scores, composition, description)
 
-    def _denied(self, query: CirQuery) -> Vector | None:
-        if not self._options.negatives or query.denied is None:
+    def _negative_text(self, query: CirQuery) -> str | None:
+        return query.denied if self._options.negatives else None
+
+    def _encode_negative(self, query: CirQuery) -> Vector | None:
+        denied = self._negative_text(query)
+        if denied is None:
             return None
-        vector: Vector = self._models.encoder.encode_texts([query.denied])[0]
+        vector: Vector = self._models.encoder.encode_texts([denied])[0]
         return vector
 
     def _describe(self, query: CirQuery) -> str | None:
@@ -244,7 +248,7 @@ class _Part:
         judged = shortlist + sorted(set(members) - set(shortlist), key=lambda place: ranks[place])
         pictures = [self._gallery.picture(names[place]) for place in judged]
         reference = self._gallery.picture(query.reference)
-        scores = judge.score(reference, query.texts[0], pictures)
+        scores = judge.score(reference, request_of(query.texts[0], self._negative_text(query)), pictures)
         p_yes = {UUID(int=place): float(p) for place, p in zip(judged, scores, strict=True)}
         candidates = [self._candidate(place, ranks[place], coarse) for place in judged]
         first = final_order(candidates[: len(shortlist)], p_yes, weight=judge.weight)

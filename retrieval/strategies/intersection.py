@@ -111,13 +111,15 @@ class Seen:
 class Wanted:
     """What the target is to show: how right each concept is for its facet [m], and how much each facet counts [k].
 
-    `changed` [k] are the facets of which the text speaks, `gist` [d] the direction of all that it wants (or zero), and
-    `gist_weight` how much that counts: a lot, where the text wants what no concept names.
+    `changed` [k] are the facets of which the text speaks, `freed` [k] those in which anything but something will do,
+    `gist` [d] is the direction of all that the text wants (or zero), and `gist_weight` how much that counts: a lot,
+    where it wants what no concept names.
     """
 
     right: Vector
     weights: Vector
     changed: Mask
+    freed: Mask
     gist: Vector
     gist_weight: float
 
@@ -136,6 +138,7 @@ class Wanted:
             right=np.where(facets.spread_over(changed), right, seen.shares).astype(np.float32),
             weights=np.where(changed | kept, 1.0, weights).astype(np.float32),
             changed=changed,
+            freed=changed & ~asked,
             gist=unit(wanted.sum(axis=0)),
             gist_weight=GIST_WEIGHT + UNNAMED_WEIGHT * unnamed,
         )
@@ -226,7 +229,7 @@ def _explain(seen: Seen, wanted: Wanted, facets: Facets) -> Explanation:
     shown = np.where(seen.shares >= LISTED_FROM, seen.shares, 0.0) * counts
     best = facets.spread_over(np.maximum(facets.best(wanted.right), np.float32(1e-9)))
     repeated = np.where(facets.spread_over(wanted.changed), wanted.right / best, 1.0)
-    stays = np.where(facets.spread_over(wanted.weights > 0), repeated, 0.0)
+    stays = np.where(facets.spread_over((wanted.weights > 0) & ~wanted.freed), repeated, 0.0)
     whole = max(float(shown.sum()), 1e-9)
     return Explanation(
         kept=_listed(shown * stays / whole, facets), dropped=_listed(shown * (1 - stays) / whole, facets)

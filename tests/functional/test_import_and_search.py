@@ -57,6 +57,19 @@ def test_a_composed_query_is_reranked_and_explained(service: Service, gallery: s
     assert set(result["timings_ms"]) == {"encode", "search", "rerank"}
 
 
+def test_a_negative_text_keeps_away_what_it_names(service: Service, gallery: str) -> None:
+    listed = service.http.get(f"/galleries/{gallery}/images", params={"page_size": PICTURES}).json()["items"]
+    image = next(each for each in listed if each["attributes"]["color"] == "red")
+    asked = {"reference": {"external_id": image["external_id"]}, "text": "the same in large", "rerank": False}
+
+    found = service.query(gallery, **asked, negative_text="red", top_k=3, explain=True)["result"]
+
+    assert "red" in [term["term"] for term in found["explanation"]["dropped"]]
+    assert "red" not in [row["attributes"]["color"] for row in found["results"]]
+    plain = service.query(gallery, **asked, top_k=3)["result"]
+    assert "red" in [row["attributes"]["color"] for row in plain["results"]]
+
+
 def test_results_carry_urls_that_work_without_a_key(service: Service, gallery: str) -> None:
     import httpx
 

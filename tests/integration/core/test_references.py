@@ -74,14 +74,15 @@ class ByReference:
 
 @dataclass
 class Patient:
-    """A judge that notes the references it is shown."""
+    """A judge that notes the references it is shown, and what it is asked for."""
 
     identity = JudgeIdentity("none", "0" * 64, 1)
     weight = 0.5
     seen: list[tuple[tuple[int, int], Any]] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
 
     def score(self, reference: Picture, text: str, candidates: Sequence[Picture]) -> Sequence[float]:
-        assert text
+        self.heard.append(text)
         self.seen.append((reference.size, reference.getpixel((0, 0))))
         return [0.5] * len(candidates)
 
@@ -134,6 +135,12 @@ def world(
         shop.handlers[UnitKind.RERANK] = RerankHandler(Judging(ctx, judge))
         yield World(shop, site, judge)
         web.close()
+
+
+def test_the_judge_hears_the_text_and_what_must_not_be_there(world: World) -> None:
+    world.asked("/red.png", text="longer")
+    world.asked("/red.png", text="longer", negative_text="striped")
+    assert world.judge.heard == ["longer", "longer, but not striped"]
 
 
 @pytest.mark.parametrize(("region", "size"), [(WHOLE, (16, 16)), (RIGHT_HALF, (8, 16))])

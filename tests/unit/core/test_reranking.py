@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from core.models import Candidate
-from core.reranking import final_order
+from core.reranking import final_order, request_of
 
 A, B, C, D = (UUID(int=n) for n in range(1, 5))
 
@@ -40,6 +40,20 @@ def test_candidates_beyond_the_depth_follow_and_unreadable_ones_are_last() -> No
 
 def test_equal_coarse_scores_do_not_divide_by_zero() -> None:
     assert order(coarse(A, 1, 0.5), coarse(B, 2, 0.5), p_yes={A: 0.1, B: 0.3}, weight=0.5) == [(B, 0.65), (A, 0.55)]
+
+
+@pytest.mark.parametrize(
+    ("negative", "expected"),
+    [
+        (None, "in red"),
+        ("striped", "in red, but not striped"),
+        ("no logo", "in red, no logo"),
+        ("Without stripes", "in red, Without stripes"),
+        ("notches", "in red, but not notches"),
+    ],
+)
+def test_the_judge_hears_what_must_not_be_there(negative: str | None, expected: str) -> None:
+    assert request_of("in red", negative) == expected
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])

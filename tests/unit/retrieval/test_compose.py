@@ -155,6 +155,9 @@ def test_intersection_tells_what_a_negative_text_drops() -> None:
     explained = COMPOSER.compose("intersection", replace(SATIN, negative_text=text("red"))).explanation
     assert "red" in dict(explained.dropped)
     assert "red" not in dict(explained.kept)
+    elsewhere = COMPOSER.compose("intersection", replace(SATIN, negative_text=text("beach"))).explanation
+    assert "snow" in dict(elsewhere.dropped)  # any scene but the beach will do, so the reference's is not looked for
+    assert "snow" not in dict(elsewhere.kept)
 
 
 @pytest.mark.parametrize("known", [(), ("dress", "shirt", "mug", "red", "blue", "green", "tweed", "satin", "crepe")])

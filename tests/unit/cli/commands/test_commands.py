@@ -181,15 +181,15 @@ def test_search_prints_a_ranked_table_with_both_stages(setr: Setr, shop: Scripte
         explanation={"kept": [["dress", 0.8]], "dropped": [["snow", 0.6]]},
     )
     ends(shop, {**job_json(kind="query", created=1), "result": answer, "warnings": ["text cut at 77 tokens"]})
-    options = ("--like", "sku-1", "--text", "in red", "--filter", '{"price": {"lte": 80}}', "--no-rerank", "--explain")
-    result = setr("search", "--gallery", "shop", *options)
+    wanted = ("--like", "sku-1", "--text", "in red", "--negative-text", "striped", "--filter", '{"price": {"lte": 80}}')
+    result = setr("search", "--gallery", "shop", *wanted, "--no-rerank", "--explain")
     assert result.exit_code == 0, result.output
     for shown in ("sku-9", "0.970", "category=dress", "kept: dress 0.80", "dropped: snow 0.60", "text cut"):
         assert shown in result.output
     assert shop.bodies("POST", QUERIES) == [
         {
-            "reference": {"external_id": "sku-1"}, "text": "in red", "filter": {"price": {"lte": 80}}, "top_k": 10,
-            "rerank": False, "explain": True,
+            "reference": {"external_id": "sku-1"}, "text": "in red", "negative_text": "striped",
+            "filter": {"price": {"lte": 80}}, "top_k": 10, "rerank": False, "explain": True,
         }
     ]  # fmt: skip
 

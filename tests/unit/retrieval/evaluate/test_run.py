@@ -54,11 +54,14 @@ def test_what_a_query_denies_is_its_negative_text_on_demand(images: dict[str, Pa
     encoder = ScriptedEncoder()
     composer = ScriptedComposer(encoder, {"no logo": SCORES})
     queries = (CirQuery("1", "a", ("no logo",), ("f",), denied="logo"), CirQuery("2", "a", ("no logo",), ("f",)))
+    hearing = judge(images)
     for negatives in (False, True):
-        evaluate([dataset("cirr", images, *queries)], Models(encoder, composer), EvalOptions(negatives=negatives))
+        models_ = Models(encoder, composer, hearing)
+        evaluate([dataset("cirr", images, *queries)], models_, EvalOptions(negatives=negatives))
 
     given = [None if query.negative_text is None else int(query.negative_text.argmax()) for _, query in composer.asked]
     assert given == [None, None, encoder.texts.index("logo"), None]
+    assert [text for text, _ in hearing.asked] == ["no logo", "no logo", "no logo, but not logo", "no logo"]
 
 
 def test_fashioniq_keeps_the_reference(images: dict[str, Path]) -> None:
