@@ -61,7 +61,7 @@ def intersection(query: CompositionInput) -> Composition:
         return soften(sparse_intersection(query), centre, avoid=query.negative_text)
     facets = Facets.of(query.concepts, centre, query.attributes)
     seen = Seen.of(centre.picture(reference), facets)
-    negative = np.zeros_like(text[None])[:0] if query.negative_text is None else query.negative_text[None]
+    negative = text[None][:0] if query.negative_text is None else query.negative_text[None]
     denied, unnamed = _said_of(centre.words(negative), facets)
     phrases = query.phrases or Phrases(text[None], text[None][:0])
     wanted = Wanted.of(phrases, seen.denied_here(denied, facets), seen, facets, centre)
