@@ -13,13 +13,15 @@ from retrieval.strategies.linear import unit
 def soften(
     composition: Composition, centre: Centre, *, have: Vector | None = None, avoid: Vector | None = None
 ) -> Composition:
-    """Score S(x) -> S(x) * w(x) with w = (r + 1 - p) / 2; with nothing to have, w = 1 - p.
+    """Score S(x) -> S(x) * w(x) with w = (r + 1 - p) / 2; with nothing to have, w = 1 - p; with neither, S as it is.
 
     r and p are a picture's similarities to the text vectors [d] `have` and `avoid`; p = 0 with nothing to avoid. SoFT
     takes plain cosines of a large encoder; ours are centred and cut at 0, so that an unrelated picture has 0. A
     negative score is moved by the same factor downwards: S * (2 - w).
     Pools are found by the composition's own probes: what is to be avoided is near what is sought.
     """
+    if have is None and avoid is None:
+        return composition
 
     def score(vectors: Vectors) -> Vector:
         pictures = unit(centre.picture(vectors))
